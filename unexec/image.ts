@@ -1,0 +1,314 @@
+/**
+ * `ProcessImage`: everything read from a process, as plain data. Where it came from (a program that we
+ * started, a pid, a core) and what is made of it (a style) both know only this model. Contents are
+ * not in it: they stream through `memory`, so gigabytes never pass through the heap at once.
+ *
+ * Addresses are `bigint`; sizes, lengths and file offsets are `number` (bytes, checked below 2^53).
+ *
+ * @module
+ */
+import type { MallocZone } from './zones.ts';
+
+export type Arch = 'x86_64' | 'aarch64';
+
+/** Page size of the architectures that we write for; both run with 4 KiB here. */
+export const PAGE = 4096;
+export const PAGE_BIG = 4096n;
+
+export interface ProcessImage {
+  readonly arch: Arch;
+  /** How the process came about and where it ran; goes into the manifest. */
+  readonly origin: Origin;
+  /** Sorted by address, without overlaps. */
+  readonly regions: readonly Region[];
+  /** Files mapped with their program headers, the program itself first. */
+  readonly modules: readonly Module[];
+  /** The first one is the main thread. */
+  readonly threads: readonly Thread[];
+  readonly files: readonly OpenFile[];
+  readonly signals: readonly SignalAction[];
+  readonly timers: readonly IntervalTimer[];
+  readonly layout: AddressLayout;
+  readonly vdso: Vdso | undefined;
+  readonly zones: readonly MallocZone[];
+  /** The program asked with prctl('UNEX', &args): address of its `struct unexec_args`. */
+  readonly request: bigint | undefined;
+  /** Frozen at the entry of `main`: argc, argv and envp are to be passed in registers. */
+  readonly atMain: boolean;
+  /** umask, 12 bits. */
+  readonly umask: number;
+  /** Working directory, an absolute path. */
+  readonly cwd: string;
+  /** Contents; only valid until the process is released. */
+  readonly memory: MemoryReader;
+}
+
+export interface Origin {
+  /** Absolute path of the program. */
+  readonly program: string;
+  /** Its argument vector in the first life. */
+  readonly argv: readonly string[];
+  readonly pid: number;
+  /** The freeze point as given: `input`, `symbol:main`, … */
+  readonly freezePoint: string;
+  /** ISO 8601, UTC. */
+  readonly frozenAt: string;
+  readonly kernel: KernelIdentity;
+  readonly cpu: CpuFeatures;
+}
+
+/** uname(2). Two machines with the same three strings run the same kernel build, with the same vdso. */
+export interface KernelIdentity {
+  readonly sysname: string;
+  readonly release: string;
+  readonly version: string;
+  readonly machine: string;
+}
+
+export interface CpuFeatures {
+  /** The flags line of /proc/cpuinfo. */
+  readonly flags: readonly string[];
+  /** XCR0: the state components that the kernel has switched on (x86-64). */
+  readonly xcr0: bigint;
+}
+
+export type RegionKind =
+  | 'module-text'
+  | 'module-data'
+  | 'heap'
+  | 'arena'
+  | 'stack'
+  | 'thread-stack'
+  | 'file'
+  | 'shared'
+  | 'anonymous'
+  | 'vdso'
+  | 'vvar'
+  | 'vsyscall';
+
+/** One mapping of the process (a VMA). */
+export interface Region {
+  readonly start: bigint;
+  /** Bytes, a multiple of PAGE. */
+  readonly size: number;
+  readonly read: boolean;
+  readonly write: boolean;
+  readonly execute: boolean;
+  /** MAP_SHARED. */
+  readonly shared: boolean;
+  /** Offset in the mapped file, bytes. */
+  readonly offset: number;
+  /** `major:minor` in hexadecimal, as /proc/pid/maps has it. */
+  readonly device: string;
+  readonly inode: number;
+  /** Path, `[heap]`, `[stack]`, …, or the empty string. */
+  readonly name: string;
+  readonly kind: RegionKind;
+  /** VmFlags of /proc/pid/smaps: two-letter codes (`gd`, `nr`, `dd`, …). */
+  readonly flags: ReadonlySet<string>;
+}
+
+/** Exclusive end address of a region. */
+export const endOf = (region: { readonly start: bigint; readonly size: number }): bigint =>
+  region.start + BigInt(region.size);
+
+/** Streams contents of the process. */
+export interface MemoryReader {
+  /**
+   * Fills `into` from `address`. Pages that cannot be read (beyond the end of a mapped file) read as
+   * zero, which is what the page of a hole holds.
+   *
+   * @throws UnexecError `PROCESS_GONE` when the process has ended.
+   */
+  read(address: bigint, into: Uint8Array): void;
+  /**
+   * Page ranges within [start, start + size) that may hold something other than zero: touched
+   * anonymous pages, and every page of a file mapping. Sorted; offsets in pages from `start`.
+   */
+  touched(region: Region): Iterable<PageRange>;
+}
+
+/** `[first, first + count)`, in pages. */
+export interface PageRange {
+  readonly first: number;
+  readonly count: number;
+}
+
+/** A mapped ELF file. */
+export interface Module {
+  /** Path as /proc/pid/maps shows it. */
+  readonly path: string;
+  /** What is added to the file's addresses (p_vaddr, st_value) to get those of the process. */
+  readonly bias: bigint;
+  /** First and exclusive last mapped address. */
+  readonly start: bigint;
+  readonly end: bigint;
+  /** Hexadecimal, empty when the file has none. */
+  readonly buildId: string;
+}
+
+export interface Thread {
+  readonly tid: number;
+  /** comm, at most 15 bytes. */
+  readonly name: string;
+  readonly registers: Registers;
+  /** The XSAVE area in the standard format, header and all (NT_X86_XSTATE). */
+  readonly xstate: Uint8Array;
+  readonly signalMask: bigint;
+  readonly altStack: AltStack;
+  /** set_tid_address(2): where the kernel stores 0 at the thread's end; 0n if nowhere. */
+  readonly clearTid: bigint;
+  /** set_robust_list(2); 0n if none. */
+  readonly robustList: bigint;
+  readonly rseq: Rseq | undefined;
+  readonly pendingSignals: readonly Uint8Array[];
+}
+
+/** x86-64 general registers by their names in `struct user_regs_struct`. */
+export type Registers = Readonly<Record<RegisterName, bigint>>;
+
+/** In the order of `struct user_regs_struct` (sys/user.h). */
+export const REGISTER_NAMES = [
+  'r15', 'r14', 'r13', 'r12', 'rbp', 'rbx', 'r11', 'r10', 'r9', 'r8', 'rax', 'rcx', 'rdx', 'rsi', 'rdi',
+  'orig_rax', 'rip', 'cs', 'eflags', 'rsp', 'ss', 'fs_base', 'gs_base', 'ds', 'es', 'fs', 'gs',
+] as const; // biome-ignore format: the order of the C struct, a row a line
+export type RegisterName = (typeof REGISTER_NAMES)[number];
+
+export interface AltStack {
+  readonly sp: bigint;
+  readonly flags: number;
+  readonly size: number;
+}
+
+/** A thread's registered restartable-sequence area. */
+export interface Rseq {
+  readonly address: bigint;
+  readonly length: number;
+  readonly signature: number;
+}
+
+/** `struct kernel_sigaction` as rt_sigaction(2) returned it; only signals that are caught or ignored. */
+export interface SignalAction {
+  readonly signal: number;
+  /** handler, flags, restorer, mask: 32 bytes. */
+  readonly action: Uint8Array;
+}
+
+/** setitimer(2): `which` and the 32 bytes of `struct itimerval`. */
+export interface IntervalTimer {
+  readonly which: number;
+  readonly value: Uint8Array;
+}
+
+/** What prctl(PR_SET_MM_MAP) sets, addresses of the first life. */
+export interface AddressLayout {
+  readonly startCode: bigint;
+  readonly endCode: bigint;
+  readonly startData: bigint;
+  readonly endData: bigint;
+  readonly startBrk: bigint;
+  /** The program break itself, not rounded. */
+  readonly brk: bigint;
+  readonly startStack: bigint;
+}
+
+export interface Vdso {
+  readonly start: bigint;
+  /** Bytes of the code part. */
+  readonly size: number;
+  /** Address of the first of the vvar mappings, which the kernel places right before the code. */
+  readonly vvarStart: bigint;
+  /** The code part. */
+  readonly bytes: Uint8Array;
+}
+
+/** An open file description, with the descriptors that refer to it. */
+export interface OpenFile {
+  /** All descriptors of this description; the lowest is the one that is opened, the others are dup'ed. */
+  readonly descriptors: readonly Descriptor[];
+  /** F_GETFL: access mode and status flags. */
+  readonly flags: number;
+  /** Position, bytes. */
+  readonly position: number;
+  readonly what: FileKind;
+}
+
+export interface Descriptor {
+  readonly fd: number;
+  readonly closeOnExec: boolean;
+}
+
+/** What an open file is, with all that is needed to have it again. */
+export type FileKind =
+  /** Shares file or terminal with descriptor 0, 1 or 2: gets the new process's. */
+  | { readonly type: 'stdio'; readonly like: 0 | 1 | 2; readonly termios: Uint8Array | undefined }
+  /** /dev/tty: the controlling terminal of the new process, or its stdio where it has none. */
+  | { readonly type: 'controlling-terminal'; readonly like: 0 | 1 | 2 }
+  | {
+      readonly type: 'regular';
+      readonly path: string;
+      readonly size: number;
+      readonly mtime: { readonly seconds: bigint; readonly nanoseconds: bigint };
+      readonly writable: boolean;
+    }
+  /** Directories, devices, FIFOs: opened again by path. */
+  | { readonly type: 'path'; readonly path: string; readonly noun: string }
+  /** memfd or a deleted file: `contents` reads it while the process is held. */
+  | {
+      readonly type: 'memory';
+      readonly name: string;
+      readonly size: number;
+      readonly seals: number;
+      readonly inode: number;
+      readonly device: string;
+      readonly contents: ContentsReader;
+    }
+  | { readonly type: 'pipe'; readonly id: number; readonly end: 'read' | 'write'; readonly capacity: number; readonly unread: Uint8Array }
+  | {
+      readonly type: 'socketpair';
+      readonly id: number;
+      readonly end: 0 | 1;
+      readonly socketType: number;
+      /** Messages that wait to be read at this end; one element for a stream. */
+      readonly unread: readonly Uint8Array[];
+    }
+  | { readonly type: 'eventfd'; readonly count: bigint; readonly semaphore: boolean }
+  | { readonly type: 'timerfd'; readonly clock: number; readonly flags: number; readonly spec: Uint8Array; readonly ticks: bigint }
+  | { readonly type: 'signalfd'; readonly mask: bigint }
+  | { readonly type: 'inotify'; readonly watches: readonly InotifyWatch[] }
+  | { readonly type: 'epoll'; readonly entries: readonly EpollEntry[] }
+  | { readonly type: 'pty-master'; readonly id: number; readonly termios: Uint8Array; readonly windowSize: Uint8Array; readonly locked: boolean }
+  | { readonly type: 'pty-slave'; readonly id: number }
+  | {
+      readonly type: 'socket';
+      readonly domain: number;
+      readonly socketType: number;
+      readonly protocol: number;
+      /** `struct sockaddr`, empty when unbound. */
+      readonly address: Uint8Array;
+      /** -1: not listening. */
+      readonly backlog: number;
+      readonly options: readonly SocketOption[];
+    }
+  /** Replaced by the end of a socket pair whose other end is closed (`--hangup-sockets`). */
+  | { readonly type: 'hangup' };
+
+export type ContentsReader = (offset: number, into: Uint8Array) => number;
+
+export interface InotifyWatch {
+  readonly wd: number;
+  readonly path: string;
+  readonly mask: number;
+}
+
+export interface EpollEntry {
+  readonly fd: number;
+  readonly events: number;
+  readonly data: bigint;
+}
+
+export interface SocketOption {
+  readonly level: number;
+  readonly name: number;
+  readonly value: Uint8Array;
+}
