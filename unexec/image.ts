@@ -263,7 +263,13 @@ export type FileKind =
       readonly device: string;
       readonly contents: ContentsReader;
     }
-  | { readonly type: 'pipe'; readonly id: number; readonly end: 'read' | 'write'; readonly capacity: number; readonly unread: Uint8Array }
+  | {
+      readonly type: 'pipe';
+      readonly id: number;
+      readonly end: 'read' | 'write';
+      readonly capacity: number;
+      readonly unread: Uint8Array;
+    }
   | {
       readonly type: 'socketpair';
       readonly id: number;
@@ -273,11 +279,23 @@ export type FileKind =
       readonly unread: readonly Uint8Array[];
     }
   | { readonly type: 'eventfd'; readonly count: bigint; readonly semaphore: boolean }
-  | { readonly type: 'timerfd'; readonly clock: number; readonly flags: number; readonly spec: Uint8Array; readonly ticks: bigint }
+  | {
+      readonly type: 'timerfd';
+      readonly clock: number;
+      readonly flags: number;
+      readonly spec: Uint8Array;
+      readonly ticks: bigint;
+    }
   | { readonly type: 'signalfd'; readonly mask: bigint }
   | { readonly type: 'inotify'; readonly watches: readonly InotifyWatch[] }
   | { readonly type: 'epoll'; readonly entries: readonly EpollEntry[] }
-  | { readonly type: 'pty-master'; readonly id: number; readonly termios: Uint8Array; readonly windowSize: Uint8Array; readonly locked: boolean }
+  | {
+      readonly type: 'pty-master';
+      readonly id: number;
+      readonly termios: Uint8Array;
+      readonly windowSize: Uint8Array;
+      readonly locked: boolean;
+    }
   | { readonly type: 'pty-slave'; readonly id: number }
   | {
       readonly type: 'socket';
