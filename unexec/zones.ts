@@ -1,8 +1,30 @@
 /**
- * Malloc zones: stretches of memory that an allocator owns.
+ * Malloc zones: stretches of memory that an allocator owns, found in what a process left in its
+ * memory. glibc's malloc is understood to the last chunk; of any other allocator only the brk heap
+ * and the thread stacks are known.
  *
  * @module
  */
+import {
+  type AddressLayout,
+  endOf,
+  type MemoryReader,
+  type Module,
+  PAGE,
+  type Region,
+  type Registers,
+} from './image.ts';
+import { mainArenaZones, threadArenaZones } from './zones/arena-zones.ts';
+import {
+  type BoundedReader,
+  boundedReader,
+  isAnonymous,
+  isOwnMemory,
+  regionAt,
+} from './zones/bounded-reader.ts';
+import { findArenas } from './zones/glibc-malloc.ts';
+import { mmappedChunks } from './zones/mmapped-chunks.ts';
+import { threadStackZone } from './zones/thread-stacks.ts';
 
 /** Kinds of malloc zone, as the zone note stores them. */
 export const ZONE_KIND = {
@@ -24,8 +46,134 @@ export type ZoneKind = keyof typeof ZONE_KIND;
 export interface MallocZone {
   readonly kind: ZoneKind;
   readonly base: bigint;
-  /** Bytes from base to the end of what the allocator may hand out. */
+  /**
+   * Bytes from base to the end of what the allocator may hand out: of a thread arena's heap all the
+   * address space that is reserved for it, of a thread's stack the guard page too.
+   */
   readonly size: number;
   /** Bytes in use, as far as the allocator's own structures tell; undefined where they cannot. */
   readonly used: number | undefined;
+  /** Bytes from base beyond which nothing has been handed out: all zero, or not even accessible. */
+  readonly highWater: number;
+  /** The unit in which the allocator takes memory from the system, bytes. */
+  readonly pageSize: number;
+  /** Belongs to the arena that malloc uses unless told otherwise: glibc's main arena. */
+  readonly isDefault: boolean;
+}
+
+/** What of a process image is needed to find its zones. */
+export interface ZoneView {
+  /** Sorted by address; `kind` is not looked at. */
+  readonly regions: readonly Region[];
+  /** The program first. */
+  readonly modules: readonly Pick<Module, 'path' | 'start' | 'end'>[];
+  /** The main thread first. */
+  readonly threads: readonly ZoneThread[];
+  readonly layout: Pick<AddressLayout, 'startBrk' | 'brk'>;
+  readonly memory: Pick<MemoryReader, 'read'>;
+}
+
+export interface ZoneThread {
+  readonly registers: Pick<Registers, 'rsp' | 'fs_base'>;
+}
+
+/**
+ * The malloc zones of a process, sorted by address, without overlaps. Damaged structures, or a process
+ * stopped in the middle of malloc, cost a zone its `used`; they are no error.
+ *
+ * Reads at most 256 MiB and takes a few milliseconds, a second where a heap is in a million pieces.
+ *
+ * @throws UnexecError only what `view.memory` throws.
+ */
+export function findZones(view: ZoneView): MallocZone[] {
+  const reader = boundedReader(view);
+  const arenas = findArenas(view, reader);
+  const zones = arenas.flatMap(({ main, threads }) => [
+    ...mainArenaZones(view, reader, main),
+    ...threads.flatMap(arena => threadArenaZones(view, reader, arena)),
+  ]);
+  if (!zones.some(zone => zone.kind === 'heap')) zones.push(...brkHeap(view));
+  const stacks = view.threads.slice(1).flatMap(thread => threadStackZone(view, reader, thread) ?? []);
+  const chunks = arenas.length > 0 ? mmappedZones(view, reader, [...zones, ...stacks]) : [];
+  return withoutOverlaps([...zones, ...stacks, ...chunks].sort(byBase));
+}
+
+/** The brk heap of a process whose allocator is not known. */
+function brkHeap({ layout }: ZoneView): MallocZone[] {
+  const size = Number(layout.brk - layout.startBrk);
+  if (size <= 0) return [];
+  return [
+    {
+      kind: 'heap',
+      base: layout.startBrk,
+      size,
+      used: undefined,
+      highWater: size,
+      pageSize: PAGE,
+      isDefault: false,
+    },
+  ];
+}
+
+/** mmapped chunks at the start of each anonymous region, and behind a zone that ends within one. */
+function mmappedZones(view: ZoneView, reader: BoundedReader, others: readonly MallocZone[]): MallocZone[] {
+  const starts = [...view.regions.filter(isOwnMemory).map(region => region.start), ...others.map(zoneEnd)];
+  const zones: MallocZone[] = [];
+  let covered = 0n;
+  for (const start of starts.sort(byValue)) {
+    const region = start < covered ? undefined : regionAt(view.regions, start);
+    if (region === undefined || !isOwnMemory(region)) continue;
+    for (const zone of mmappedChunks(reader, start, endOf(region))) {
+      zones.push(zone);
+      covered = zoneEnd(zone);
+    }
+  }
+  return zones;
+}
+
+/** A stack in memory that the program took from malloc is malloc's; otherwise the lower zone stays. */
+function withoutOverlaps(sorted: readonly MallocZone[]): MallocZone[] {
+  const kept: MallocZone[] = [];
+  for (const zone of sorted) {
+    const before = kept.at(-1);
+    if (before === undefined || zoneEnd(before) <= zone.base) kept.push(zone);
+    else if (before.kind === 'thread-stack' && zone.kind !== 'thread-stack') kept.splice(-1, 1, zone);
+  }
+  return kept;
+}
+
+const zoneEnd = (zone: MallocZone): bigint => zone.base + BigInt(zone.size);
+
+const byBase = (a: MallocZone, b: MallocZone): number => byValue(a.base, b.base);
+
+const byValue = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/**
+ * The regions with what their zones say of them: `heap`, `thread-stack` (its guard too), and `arena` for
+ * all other memory of an allocator. A region that zones share has the kind of the one with most bytes.
+ * Both arguments are sorted by address, and other regions stay as they are.
+ */
+export function refineRegionKinds(regions: readonly Region[], zones: readonly MallocZone[]): Region[] {
+  const owners = zones.filter(zone => zone.kind !== 'reserve');
+  let next = 0;
+  return regions.map(region => {
+    if (region.name === '[heap]') return { ...region, kind: 'heap' };
+    if (!isAnonymous(region)) return region;
+    const bytes = { heap: 0n, arena: 0n, 'thread-stack': 0n };
+    for (let zone = owners[next]; zone !== undefined && zone.base < endOf(region); zone = owners[++next]) {
+      bytes[regionKind(zone.kind)] += overlap(region, zone);
+      // It may go on in the next region.
+      if (zoneEnd(zone) > endOf(region)) break;
+    }
+    const most = (['heap', 'arena', 'thread-stack'] as const).reduce((a, b) => (bytes[b] > bytes[a] ? b : a));
+    return bytes[most] > 0n ? { ...region, kind: most } : region;
+  });
+}
+
+const regionKind = (kind: ZoneKind): 'heap' | 'arena' | 'thread-stack' =>
+  kind === 'heap' || kind === 'thread-stack' ? kind : 'arena';
+
+function overlap(region: Region, zone: MallocZone): bigint {
+  const [, start = 0n, end = 0n] = [region.start, endOf(region), zone.base, zoneEnd(zone)].sort(byValue);
+  return region.start < zoneEnd(zone) && zone.base < endOf(region) ? end - start : 0n;
 }

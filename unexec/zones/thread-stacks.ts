@@ -1,0 +1,86 @@
+/**
+ * Stacks of threads other than the main one. glibc allocates stack, guard page, static TLS and
+ * `struct pthread` as one mapping, and keeps its bounds in the latter.
+ *
+ * Not found: stacks of ended threads that glibc keeps for the next ones (their list is in ld.so's
+ * private data), and stacks that lie in memory of another zone, which they belong to.
+ *
+ * Facts from glibc's nptl/allocatestack.c and nptl/descr.h: `stackblock`, `stackblock_size`,
+ * `guardsize`, `reported_guardsize` follow each other in `struct pthread` (at 0x690 on x86-64 from
+ * 2.31 to 2.43, elsewhere on other architectures; so they are sought).
+ *
+ * @module
+ */
+import { endOf, PAGE, PAGE_BIG, type Region } from '../image.ts';
+import type { MallocZone, ZoneThread, ZoneView } from '../zones.ts';
+import { type BoundedReader, isAnonymous, isOwnMemory, regionAt } from './bounded-reader.ts';
+
+/** sizeof(struct pthread) is 2304 to 2368; on x86-64 it begins at fs_base. */
+const PTHREAD_SIZE = 2304n;
+
+/** Above `struct pthread` there is only alignment. */
+const MAX_ABOVE = 0x1_0000n;
+
+export function threadStackZone(
+  view: ZoneView,
+  reader: BoundedReader,
+  thread: ZoneThread,
+): MallocZone | undefined {
+  const { rsp, fs_base } = thread.registers;
+  const region = regionAt(view.regions, fs_base);
+  if (region === undefined || !isOwnMemory(region)) return undefined;
+
+  const block = stackBlock(reader, region, fs_base) ?? wholeMapping(view, region, rsp);
+  if (block === undefined) return undefined;
+  const size = Number(block.end - block.start);
+  return {
+    kind: 'thread-stack',
+    base: block.start,
+    size,
+    // Elsewhere while a handler runs on an alternate stack: then nothing tells how deep this one is.
+    used: rsp >= block.start && rsp < block.end ? Number(block.end - rsp) : undefined,
+    highWater: size,
+    pageSize: PAGE,
+    isDefault: false,
+  };
+}
+
+interface Block {
+  readonly start: bigint;
+  readonly end: bigint;
+}
+
+/** What `struct pthread` says, guard included. */
+function stackBlock(reader: BoundedReader, region: Region, pthread: bigint): Block | undefined {
+  for (let at = pthread; at < pthread + PTHREAD_SIZE; at += 8n) {
+    const stackblock = reader.word(at);
+    const stackblock_size = reader.word(at + 8n);
+    const guardsize = reader.word(at + 16n);
+    const reported_guardsize = reader.word(at + 24n);
+    if (reported_guardsize === undefined || guardsize === undefined) return undefined;
+    if (stackblock_size === undefined || stackblock === undefined) return undefined;
+    const end = stackblock + stackblock_size;
+    if (
+      stackblock % PAGE_BIG === 0n &&
+      stackblock_size % PAGE_BIG === 0n &&
+      guardsize % PAGE_BIG === 0n &&
+      reported_guardsize <= guardsize &&
+      stackblock + guardsize >= region.start &&
+      stackblock + guardsize < pthread &&
+      end > pthread &&
+      end <= pthread + MAX_ABOVE &&
+      end <= endOf(region)
+    ) {
+      return { start: stackblock, end };
+    }
+  }
+  return undefined;
+}
+
+/** Another libc (musl): the mapping that holds stack pointer and TCB, and the guard page before it. */
+function wholeMapping(view: ZoneView, region: Region, rsp: bigint): Block | undefined {
+  if (rsp < region.start || rsp >= endOf(region)) return undefined;
+  const guard = regionAt(view.regions, region.start - 1n);
+  const guarded = guard !== undefined && isAnonymous(guard) && !guard.read && !guard.write;
+  return { start: guarded ? guard.start : region.start, end: endOf(region) };
+}
