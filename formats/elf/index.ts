@@ -1,0 +1,25 @@
+/**
+ * ELF64, little-endian, for x86-64 and AArch64 Linux: `readElf` gives a model, `layoutElf` computes what
+ * the model leaves open, `writeElf` gives the bytes. Uint8Array and DataView only, no Node API.
+ *
+ * ```ts
+ * const file = readElf(source);            // headers now, contents when they are asked for
+ * addSection(file, newSection({ name: '.note.x', type: SHT.SHT_NOTE, align: 4, contents }));
+ * const layout = layoutElf(file);          // every field final
+ * for (const { offset, bytes } of writeElf(layout)) writeSync(fd, bytes, 0, bytes.length, offset);
+ * ```
+ *
+ * @module
+ */
+export { FormatError } from '../errors.ts';
+export { type ConstantTable, flagNames, nameOf } from '../names.ts';
+export { type ByteSource, bytesSource, SourceSlice } from '../source.ts';
+export * from './constants.ts';
+export * from './find.ts';
+export { type ElfLayout, layoutElf } from './layout.ts';
+export * from './model.ts';
+export type { LayoutPart } from './parts.ts';
+export { readElf } from './read.ts';
+export { StringTable, StringTableBuilder } from './strings.ts';
+export * from './structs.ts';
+export { elfBytes, type Piece, piecesToBytes, writeElf } from './write.ts';

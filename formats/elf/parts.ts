@@ -1,0 +1,79 @@
+/**
+ * What a file is made of, and where: the list of parts that the writer copies out. Parts never overlap, with one exception that real files need: bytes that stay where
+ * they were read (sections that share bytes, tables that a section covers) are one part.
+ *
+ * @module
+ */
+import { FormatError, hex } from '../errors.ts';
+import { type ByteSource, SourceSlice } from '../source.ts';
+import { type Contents, contentsSize, isInPlace } from './model.ts';
+
+export interface LayoutPart {
+  readonly offset: number;
+  readonly size: number;
+  /** For people: `section 3 (.text)`. */
+  readonly what: string;
+  /** Undefined: external, written by the caller. */
+  readonly contents: Contents | undefined;
+}
+
+/** Contents at a place. */
+export const partOf = (what: string, offset: number, contents: Contents): LayoutPart => ({
+  what,
+  offset,
+  size: contentsSize(contents),
+  contents,
+});
+
+/** The parts in order of offset, those that stay in place in `source` joined; parts of no bytes left out. */
+export function joinParts(source: ByteSource | undefined, parts: readonly LayoutPart[]): LayoutPart[] {
+  const filled = parts.filter(({ size }) => size > 0).sort((a, b) => a.offset - b.offset);
+  const staying = filled.filter(part => staysInPlace(part, source));
+  const others = filled.filter(part => !staysInPlace(part, source));
+  const joined = [...(source ? union(source, staying) : []), ...others].sort((a, b) => a.offset - b.offset);
+
+  for (const [i, part] of joined.entries()) {
+    const before = joined[i - 1];
+    if (!before || before.offset + before.size <= part.offset) continue;
+    const range = ({ what, offset, size }: LayoutPart) =>
+      `${what} at ${hex(offset)} to ${hex(offset + size)}`;
+    throw new FormatError(
+      'ELF_OVERLAP',
+      `ELF: ${range(part)} overlaps ${range(before)}, expected a place of its own`,
+      {
+        offset: part.offset,
+      },
+    );
+  }
+  return joined;
+}
+
+function staysInPlace({ offset, size, contents }: LayoutPart, source: ByteSource | undefined): boolean {
+  if (!source || !contents) return false;
+  if (!(contents instanceof Uint8Array)) return isInPlace(contents, source, offset);
+  // A table that was encoded anew, or what a caller wrote: in place where the very same bytes are.
+  if (offset > source.size || size > source.size - offset) return false;
+  const there = source.read(offset, size);
+  return contents.every((byte, i) => byte === there[i]);
+}
+
+/** Touching and overlapping parts of one source as one each. */
+function union(source: ByteSource, parts: readonly LayoutPart[]): LayoutPart[] {
+  const joined: LayoutPart[] = [];
+  let start = 0;
+  let end = 0;
+  const flush = (): void => {
+    if (end === start) return;
+    const contents = new SourceSlice(source, start, end - start);
+    joined.push({ what: 'bytes that stay in place', offset: start, size: end - start, contents });
+  };
+  for (const part of parts) {
+    if (part.offset > end) {
+      flush();
+      start = part.offset;
+    }
+    end = Math.max(end, part.offset + part.size);
+  }
+  flush();
+  return joined;
+}
