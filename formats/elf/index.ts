@@ -15,11 +15,21 @@ export { FormatError } from '../errors.ts';
 export { type ConstantTable, flagNames, nameOf } from '../names.ts';
 export { type ByteSource, bytesSource, SourceSlice } from '../source.ts';
 export * from './constants.ts';
+export { dynamicStrings, type ElfDynamic, readDynamic, readDynamicSymbols } from './dynamic.ts';
 export * from './find.ts';
 export { type ElfLayout, layoutElf } from './layout.ts';
 export * from './model.ts';
+export { type ElfNote, elfNotes, encodeNotes, type FoundNote, readBuildId, readNotes } from './notes.ts';
 export type { LayoutPart } from './parts.ts';
 export { readElf } from './read.ts';
 export { StringTable, StringTableBuilder } from './strings.ts';
 export * from './structs.ts';
+export {
+  decodeSymbols,
+  type ElfSymbol,
+  type EncodedSymbols,
+  encodeSymbols,
+  newSymbol,
+  readSymbols,
+} from './symbols.ts';
 export { elfBytes, type Piece, piecesToBytes, writeElf } from './write.ts';
