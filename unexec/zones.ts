@@ -15,15 +15,11 @@ import {
   type Registers,
 } from './image.ts';
 import { mainArenaZones, threadArenaZones } from './zones/arena-zones.ts';
-import {
-  type BoundedReader,
-  boundedReader,
-  isAnonymous,
-  isOwnMemory,
-  regionAt,
-} from './zones/bounded-reader.ts';
+import { boundedReader } from './zones/bounded-reader.ts';
 import { findArenas } from './zones/glibc-malloc.ts';
+import { mmapCount } from './zones/malloc-par.ts';
 import { mmappedChunks } from './zones/mmapped-chunks.ts';
+import { byValue, isAnonymous, type Range } from './zones/regions.ts';
 import { threadStackZone } from './zones/thread-stacks.ts';
 
 /** Kinds of malloc zone, as the zone note stores them. */
@@ -70,7 +66,7 @@ export interface ZoneView {
   /** The main thread first. */
   readonly threads: readonly ZoneThread[];
   readonly layout: Pick<AddressLayout, 'startBrk' | 'brk'>;
-  readonly memory: Pick<MemoryReader, 'read'>;
+  readonly memory: MemoryReader;
 }
 
 export interface ZoneThread {
@@ -87,66 +83,52 @@ export interface ZoneThread {
  */
 export function findZones(view: ZoneView): MallocZone[] {
   const reader = boundedReader(view);
-  const arenas = findArenas(view, reader);
-  const zones = arenas.flatMap(({ main, threads }) => [
+  const libcs = findArenas(view, reader);
+  const zones = libcs.flatMap(({ main, threads }) => [
     ...mainArenaZones(view, reader, main),
     ...threads.flatMap(arena => threadArenaZones(view, reader, arena)),
   ]);
   if (!zones.some(zone => zone.kind === 'heap')) zones.push(...brkHeap(view));
+
   const stacks = view.threads.slice(1).flatMap(thread => threadStackZone(view, reader, thread) ?? []);
-  const chunks = arenas.length > 0 ? mmappedZones(view, reader, [...zones, ...stacks]) : [];
-  return withoutOverlaps([...zones, ...stacks, ...chunks].sort(byBase));
+  const count = mmapCount(view, reader, libcs);
+  const chunks = mmappedChunks(view, reader, count, zones.map(rangeOf), stacks.map(rangeOf));
+  return withoutOverlaps([...zones, ...stacks, ...chunks.map(mmappedZone)]);
 }
 
 /** The brk heap of a process whose allocator is not known. */
 function brkHeap({ layout }: ZoneView): MallocZone[] {
   const size = Number(layout.brk - layout.startBrk);
   if (size <= 0) return [];
-  return [
-    {
-      kind: 'heap',
-      base: layout.startBrk,
-      size,
-      used: undefined,
-      highWater: size,
-      pageSize: PAGE,
-      isDefault: false,
-    },
-  ];
+  return [{ ...wholeZone(layout.startBrk, size), kind: 'heap', used: undefined }];
 }
 
-/** mmapped chunks at the start of each anonymous region, and behind a zone that ends within one. */
-function mmappedZones(view: ZoneView, reader: BoundedReader, others: readonly MallocZone[]): MallocZone[] {
-  const starts = [...view.regions.filter(isOwnMemory).map(region => region.start), ...others.map(zoneEnd)];
-  const zones: MallocZone[] = [];
-  let covered = 0n;
-  for (const start of starts.sort(byValue)) {
-    const region = start < covered ? undefined : regionAt(view.regions, start);
-    if (region === undefined || !isOwnMemory(region)) continue;
-    for (const zone of mmappedChunks(reader, start, endOf(region))) {
-      zones.push(zone);
-      covered = zoneEnd(zone);
-    }
-  }
-  return zones;
+/** Header and slack of the last page count as used, as in mallinfo2's `hblkhd`. */
+function mmappedZone({ start, end }: Range): MallocZone {
+  const size = Number(end - start);
+  return { ...wholeZone(start, size), kind: 'mmapped-chunk', used: size };
 }
+
+const wholeZone = (base: bigint, size: number) => ({
+  base,
+  size,
+  highWater: size,
+  pageSize: PAGE,
+  isDefault: false,
+});
 
 /** A stack in memory that the program took from malloc is malloc's; otherwise the lower zone stays. */
-function withoutOverlaps(sorted: readonly MallocZone[]): MallocZone[] {
+function withoutOverlaps(zones: readonly MallocZone[]): MallocZone[] {
   const kept: MallocZone[] = [];
-  for (const zone of sorted) {
+  for (const zone of [...zones].sort((a, b) => byValue(a.base, b.base))) {
     const before = kept.at(-1);
-    if (before === undefined || zoneEnd(before) <= zone.base) kept.push(zone);
+    if (before === undefined || rangeOf(before).end <= zone.base) kept.push(zone);
     else if (before.kind === 'thread-stack' && zone.kind !== 'thread-stack') kept.splice(-1, 1, zone);
   }
   return kept;
 }
 
-const zoneEnd = (zone: MallocZone): bigint => zone.base + BigInt(zone.size);
-
-const byBase = (a: MallocZone, b: MallocZone): number => byValue(a.base, b.base);
-
-const byValue = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0);
+const rangeOf = (zone: MallocZone): Range => ({ start: zone.base, end: zone.base + BigInt(zone.size) });
 
 /**
  * The regions with what their zones say of them: `heap`, `thread-stack` (its guard too), and `arena` for
@@ -159,21 +141,21 @@ export function refineRegionKinds(regions: readonly Region[], zones: readonly Ma
   return regions.map(region => {
     if (region.name === '[heap]') return { ...region, kind: 'heap' };
     if (!isAnonymous(region)) return region;
-    const bytes = { heap: 0n, arena: 0n, 'thread-stack': 0n };
+    const bytes = { heap: 0, arena: 0, 'thread-stack': 0 };
     for (let zone = owners[next]; zone !== undefined && zone.base < endOf(region); zone = owners[++next]) {
-      bytes[regionKind(zone.kind)] += overlap(region, zone);
+      bytes[regionKind(zone.kind)] += sharedBytes(region, zone);
       // It may go on in the next region.
-      if (zoneEnd(zone) > endOf(region)) break;
+      if (rangeOf(zone).end > endOf(region)) break;
     }
-    const most = (['heap', 'arena', 'thread-stack'] as const).reduce((a, b) => (bytes[b] > bytes[a] ? b : a));
-    return bytes[most] > 0n ? { ...region, kind: most } : region;
+    const [kind] = (['heap', 'arena', 'thread-stack'] as const).toSorted((a, b) => bytes[b] - bytes[a]);
+    return kind !== undefined && bytes[kind] > 0 ? { ...region, kind } : region;
   });
 }
 
 const regionKind = (kind: ZoneKind): 'heap' | 'arena' | 'thread-stack' =>
   kind === 'heap' || kind === 'thread-stack' ? kind : 'arena';
 
-function overlap(region: Region, zone: MallocZone): bigint {
-  const [, start = 0n, end = 0n] = [region.start, endOf(region), zone.base, zoneEnd(zone)].sort(byValue);
-  return region.start < zoneEnd(zone) && zone.base < endOf(region) ? end - start : 0n;
+function sharedBytes(region: Region, zone: MallocZone): number {
+  const distance = Number(zone.base - region.start);
+  return Math.max(0, Math.min(region.size, distance + zone.size) - Math.max(0, distance));
 }

@@ -8,7 +8,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
-import { endOf, type Region } from '../../unexec/image.ts';
+import { endOf, PAGE, type Region } from '../../unexec/image.ts';
 import type { ZoneView } from '../../unexec/zones.ts';
 
 export interface LiveView {
@@ -70,6 +70,7 @@ export function liveView(pid: number, memory: number, output: string): ZoneView 
     })),
     layout: { startBrk, brk: heap === undefined ? startBrk : endOf(heap) },
     memory: {
+      touched: region => [{ first: 0, count: region.size / PAGE }],
       read: (address, into) => {
         let done = 0;
         try {

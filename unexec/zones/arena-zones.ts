@@ -8,9 +8,10 @@
  */
 import { endOf, PAGE } from '../image.ts';
 import type { MallocZone, ZoneView } from '../zones.ts';
-import { type BoundedReader, isAnonymous, isOwnMemory, regionAt } from './bounded-reader.ts';
+import type { BoundedReader } from './bounded-reader.ts';
 import { chunkSize, countFree, type Extent } from './free-chunks.ts';
 import { type Arena, heapsOf, NONCONTIGUOUS_BIT } from './glibc-malloc.ts';
+import { isAnonymous, isOwnMemory, type Range, regionAt } from './regions.ts';
 
 /**
  * The main arena grows the brk heap; where that meets another mapping it goes on in mappings of its
@@ -95,8 +96,7 @@ export function threadArenaZones(view: ZoneView, reader: BoundedReader, arena: A
   });
 }
 
-const contains = (extent: Extent, address: bigint): boolean =>
-  address >= extent.start && address < extent.end;
+const contains = (extent: Range, address: bigint): boolean => address >= extent.start && address < extent.end;
 
 const checked = (used: bigint | undefined): number | undefined =>
   used === undefined || used < 0n ? undefined : Number(used);

@@ -6,8 +6,9 @@
  *
  * @module
  */
-import { endOf, PAGE, PAGE_BIG, type Region } from '../image.ts';
+import { PAGE, PAGE_BIG } from '../image.ts';
 import type { ZoneView } from '../zones.ts';
+import { regionAt } from './regions.ts';
 
 /** Pages read for one process, 256 MiB: about half a second. A walk that needs more learns nothing. */
 const PAGES_READ = 65_536;
@@ -72,24 +73,3 @@ export function boundedReader(view: Pick<ZoneView, 'regions' | 'memory'>): Bound
 
   return { word, bytes };
 }
-
-/** The region that contains `address`; `regions` are sorted and do not overlap. */
-export function regionAt(regions: readonly Region[], address: bigint): Region | undefined {
-  let low = 0;
-  let high = regions.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const region = regions[middle];
-    if (region === undefined || region.start > address) high = middle;
-    else if (endOf(region) <= address) low = middle + 1;
-    else return region;
-  }
-  return undefined;
-}
-
-/** Private memory without a file: where allocators live. `[anon:NAME]` is the same with a name (prctl). */
-export const isAnonymous = (region: Region): boolean =>
-  !region.shared && region.inode === 0 && (region.name === '' || region.name.startsWith('[anon:'));
-
-/** Anonymous memory that can be written to. */
-export const isOwnMemory = (region: Region): boolean => isAnonymous(region) && region.read && region.write;

@@ -15,11 +15,10 @@
 import { PAGE_BIG } from '../image.ts';
 import type { BoundedReader } from './bounded-reader.ts';
 import type { Arena } from './glibc-malloc.ts';
+import type { Range } from './regions.ts';
 
 /** A stretch of memory that an arena hands out from: the brk heap, a `heap_info`'s, a mapping. */
-export interface Extent {
-  readonly start: bigint;
-  readonly end: bigint;
+export interface Extent extends Range {
   /** The bytes of free chunks that were found in it. */
   free: bigint;
 }

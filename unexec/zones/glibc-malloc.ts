@@ -11,7 +11,8 @@
 import { array, struct, u32, u64, type Value } from '../../formats/struct.ts';
 import { type Module, PAGE_BIG } from '../image.ts';
 import type { ZoneView } from '../zones.ts';
-import { type BoundedReader, isAnonymous } from './bounded-reader.ts';
+import type { BoundedReader } from './bounded-reader.ts';
+import { isAnonymous } from './regions.ts';
 
 /** `fd` and `bk` of bins 1 to 127; a bin's header is placed as if the pair were part of a chunk. */
 const BINS = 254;

@@ -13,7 +13,8 @@
  */
 import { endOf, PAGE, PAGE_BIG, type Region } from '../image.ts';
 import type { MallocZone, ZoneThread, ZoneView } from '../zones.ts';
-import { type BoundedReader, isAnonymous, isOwnMemory, regionAt } from './bounded-reader.ts';
+import type { BoundedReader } from './bounded-reader.ts';
+import { isAnonymous, isOwnMemory, type Range, regionAt } from './regions.ts';
 
 /** sizeof(struct pthread) is 2304 to 2368; on x86-64 it begins at fs_base. */
 const PTHREAD_SIZE = 2304n;
@@ -45,13 +46,8 @@ export function threadStackZone(
   };
 }
 
-interface Block {
-  readonly start: bigint;
-  readonly end: bigint;
-}
-
 /** What `struct pthread` says, guard included. */
-function stackBlock(reader: BoundedReader, region: Region, pthread: bigint): Block | undefined {
+function stackBlock(reader: BoundedReader, region: Region, pthread: bigint): Range | undefined {
   for (let at = pthread; at < pthread + PTHREAD_SIZE; at += 8n) {
     const stackblock = reader.word(at);
     const stackblock_size = reader.word(at + 8n);
@@ -78,7 +74,7 @@ function stackBlock(reader: BoundedReader, region: Region, pthread: bigint): Blo
 }
 
 /** Another libc (musl): the mapping that holds stack pointer and TCB, and the guard page before it. */
-function wholeMapping(view: ZoneView, region: Region, rsp: bigint): Block | undefined {
+function wholeMapping(view: ZoneView, region: Region, rsp: bigint): Range | undefined {
   if (rsp < region.start || rsp >= endOf(region)) return undefined;
   const guard = regionAt(view.regions, region.start - 1n);
   const guarded = guard !== undefined && isAnonymous(guard) && !guard.read && !guard.write;
