@@ -15,7 +15,8 @@ export { FormatError } from '../errors.ts';
 export { type ConstantTable, flagNames, nameOf } from '../names.ts';
 export { type ByteSource, bytesSource, SourceSlice } from '../source.ts';
 export * from './constants.ts';
-export { dynamicStrings, type ElfDynamic, readDynamic, readDynamicSymbols } from './dynamic.ts';
+export { dynamicStrings, type ElfDynamic, readDynamic } from './dynamic.ts';
+export { readDynamicSymbols } from './dynamic-symbols.ts';
 export * from './find.ts';
 export { type ElfLayout, layoutElf } from './layout.ts';
 export * from './model.ts';
@@ -32,4 +33,5 @@ export {
   newSymbol,
   readSymbols,
 } from './symbols.ts';
+export { readSymbolVersions, type SymbolVersion } from './versions.ts';
 export { elfBytes, type Piece, piecesToBytes, writeElf } from './write.ts';

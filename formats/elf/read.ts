@@ -214,14 +214,7 @@ function readNames(file: ElfFile): void {
     );
   }
   const names = new StringTable(table.contents.read(0, table.contents.size));
-  // Many sections share a name (.text with -ffunction-sections, .group): decode each offset once.
-  const known = new Map<number, string>();
-  for (const section of file.sections) {
-    const offset = section.nameOffset ?? 0;
-    const name = known.get(offset) ?? names.at(offset);
-    known.set(offset, name);
-    section.name = name;
-  }
+  for (const section of file.sections) section.name = names.at(section.nameOffset ?? 0);
 }
 
 /** The stretches of the file, as [start, end), that belong to no table and no section. */

@@ -53,7 +53,7 @@ export function nameSections(file: ElfFile): NamedSections {
   const names = new StringTable(before);
   let builder: StringTableBuilder | undefined;
   const nameOffsets = sections.map(({ name, nameOffset }) => {
-    if (nameOffset !== undefined && names.has(nameOffset, name)) return nameOffset;
+    if (nameOffset !== undefined && names.find(nameOffset) === name) return nameOffset;
     builder ??= new StringTableBuilder(before);
     return builder.add(name);
   });

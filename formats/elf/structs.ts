@@ -81,3 +81,41 @@ export type Elf64_Rel = Value<typeof Elf64_Rel>;
 
 export const Elf64_Dyn = struct({ d_tag: i64, d_un: u64 });
 export type Elf64_Dyn = Value<typeof Elf64_Dyn>;
+
+export const Elf64_Verdef = struct({
+  vd_version: u16,
+  /** VER_FLG_*. */
+  vd_flags: u16,
+  /** The index that SHT_GNU_versym uses for this version. */
+  vd_ndx: u16,
+  vd_cnt: u16,
+  vd_hash: u32,
+  /** From here to the first Elf64_Verdaux, the version's own name. */
+  vd_aux: u32,
+  /** From here to the next one; 0: the last. */
+  vd_next: u32,
+});
+export type Elf64_Verdef = Value<typeof Elf64_Verdef>;
+
+export const Elf64_Verdaux = struct({ vda_name: u32, vda_next: u32 });
+export type Elf64_Verdaux = Value<typeof Elf64_Verdaux>;
+
+export const Elf64_Verneed = struct({
+  vn_version: u16,
+  vn_cnt: u16,
+  /** Name of the library. */
+  vn_file: u32,
+  vn_aux: u32,
+  vn_next: u32,
+});
+export type Elf64_Verneed = Value<typeof Elf64_Verneed>;
+
+export const Elf64_Vernaux = struct({
+  vna_hash: u32,
+  vna_flags: u16,
+  /** The index that SHT_GNU_versym uses for this version. */
+  vna_other: u16,
+  vna_name: u32,
+  vna_next: u32,
+});
+export type Elf64_Vernaux = Value<typeof Elf64_Vernaux>;

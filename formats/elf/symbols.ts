@@ -62,18 +62,17 @@ export function readSymbols(file: ElfFile, section: ElfSection): ElfSymbol[] {
   const extension = file.sections.find(({ type, link }) => type === SHT.SHT_SYMTAB_SHNDX && link === index);
   return decodeSymbols(
     sectionContents(section),
-    sectionContents(strings),
+    new StringTable(sectionContents(strings)),
     extension && sectionContents(extension),
   );
 }
 
 /**
- * The same from the bytes of a table and its strings; `shndx` is an SHT_SYMTAB_SHNDX table. Bytes after
+ * The same from the bytes of a table and its names; `shndx` is an SHT_SYMTAB_SHNDX table. Bytes after
  * the last whole symbol are ignored.
  */
-export function decodeSymbols(symtab: Uint8Array, strtab: Uint8Array, shndx?: Uint8Array): ElfSymbol[] {
+export function decodeSymbols(symtab: Uint8Array, names: StringTable, shndx?: Uint8Array): ElfSymbol[] {
   const count = Math.floor(symtab.length / Elf64_Sym.size);
-  const names = new StringTable(strtab);
   const view = viewOf(symtab);
   const symbols = new Array<ElfSymbol>(count);
   for (let i = 0; i < count; i++) {
@@ -115,6 +114,8 @@ export interface EncodedSymbols {
 /**
  * A symbol table of these symbols (without the null symbol, which is added): local ones first, as the
  * gABI demands, otherwise in the order given.
+ *
+ * @throws FormatError `ELF_BAD_SYMBOLS`, `ELF_BAD_STRING` for what a table cannot hold
  */
 export function encodeSymbols(symbols: readonly ElfSymbol[]): EncodedSymbols {
   const symtab = new Uint8Array((symbols.length + 1) * Elf64_Sym.size);
@@ -127,6 +128,7 @@ export function encodeSymbols(symbols: readonly ElfSymbol[]): EncodedSymbols {
   for (const locals of [true, false]) {
     for (const [i, symbol] of symbols.entries()) {
       if ((symbol.bind === STB.STB_LOCAL) !== locals) continue;
+      if (symbol.sectionIndex > 0xffff && !symbol.extended) throw notExtended(symbol);
       const at = next * Elf64_Sym.size;
       view.setUint32(at, names.add(symbol.name), LE);
       view.setUint8(at + 4, (symbol.bind << 4) | symbol.type);
@@ -165,4 +167,11 @@ const tooLarge = (symbol: number, value: bigint): FormatError =>
     'ELF_BAD_SYMBOLS',
     `ELF: st_size of symbol ${symbol} is ${hex(value)}, expected at most 2^53 - 1`,
     { value },
+  );
+
+const notExtended = ({ name, sectionIndex }: ElfSymbol): FormatError =>
+  new FormatError(
+    'ELF_BAD_SYMBOLS',
+    `ELF: sectionIndex of symbol ${JSON.stringify(name)} is ${sectionIndex}, expected at most 0xffff unless it is extended`,
+    { value: sectionIndex },
   );

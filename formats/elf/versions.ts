@@ -1,0 +1,110 @@
+/**
+ * Symbol versions: which `memcpy` a library defines or a program wants. Found through DT_VERSYM,
+ * DT_VERDEF and DT_VERNEED, so section headers are not needed. LSB 5.0 core, "Symbol Versioning".
+ *
+ * @module
+ */
+import type { ByteSource } from '../source.ts';
+import { viewOf } from '../struct.ts';
+import { DT, VER_NDX } from './constants.ts';
+import { badDynamic, bytesOf, dynamicStringTable, readDynamic, tableAt } from './dynamic.ts';
+import type { ElfFile } from './model.ts';
+import type { StringTable } from './strings.ts';
+import { Elf64_Verdaux, Elf64_Verdef, Elf64_Vernaux, Elf64_Verneed, LE } from './structs.ts';
+
+export interface SymbolVersion {
+  /** `GLIBC_2.2.5`. */
+  readonly name: string;
+  /** The library that is to have it; undefined for a version that the file itself defines. */
+  readonly library: string | undefined;
+  /** The one that a link takes: `memcpy@@GLIBC_2.14`, not `memcpy@GLIBC_2.2.5`. */
+  readonly isDefault: boolean;
+}
+
+/** Bit 15 of an index in SHT_GNU_versym: not the default version. */
+const HIDDEN = 0x8000;
+
+/**
+ * The version of each of `count` dynamic symbols, at the index of the symbol; undefined for one without a
+ * version, and for all of them in a file without versions.
+ *
+ * @throws FormatError `ELF_BAD_DYNAMIC`, `ELF_BAD_STRING`
+ */
+export function readSymbolVersions(file: ElfFile, count: number): (SymbolVersion | undefined)[] {
+  const entries = readDynamic(file);
+  const versym = tableAt(file, entries, DT.DT_VERSYM);
+  if (!versym) return [];
+  const names = dynamicStringTable(file, entries);
+  const versions = new Map<number, Omit<SymbolVersion, 'isDefault'>>();
+  const defined = tableAt(file, entries, DT.DT_VERDEF);
+  if (defined) readDefined(defined, names, versions);
+  const needed = tableAt(file, entries, DT.DT_VERNEED);
+  if (needed) readNeeded(needed, names, versions);
+
+  const view = viewOf(bytesOf(versym, 'DT_VERSYM', 0, 2 * count));
+  return Array.from({ length: count }, (_, symbol) => {
+    const field = view.getUint16(2 * symbol, LE);
+    const index = field & ~HIDDEN;
+    if (index <= VER_NDX.VER_NDX_GLOBAL) return undefined;
+    const version = versions.get(index);
+    if (version) return { ...version, isDefault: version.library === undefined && (field & HIDDEN) === 0 };
+    throw badDynamic(
+      `the version index of dynamic symbol ${symbol} is ${index}, expected a version of the file`,
+      index,
+    );
+  });
+}
+
+type Versions = Map<number, Omit<SymbolVersion, 'isDefault'>>;
+
+function readDefined(table: ByteSource, names: StringTable, into: Versions): void {
+  const entries = new ChainReader(table, 'DT_VERDEF');
+  for (const [at, { vd_ndx, vd_aux }] of entries.chain(Elf64_Verdef, 0, ({ vd_next }) => vd_next)) {
+    // The first name is the version's own; the others are what it inherits.
+    const { vda_name } = entries.read(Elf64_Verdaux, at + vd_aux);
+    into.set(vd_ndx, { name: names.at(vda_name), library: undefined });
+  }
+}
+
+function readNeeded(table: ByteSource, names: StringTable, into: Versions): void {
+  const entries = new ChainReader(table, 'DT_VERNEED');
+  for (const [at, { vn_file, vn_aux }] of entries.chain(Elf64_Verneed, 0, ({ vn_next }) => vn_next)) {
+    const library = names.at(vn_file);
+    for (const [, aux] of entries.chain(Elf64_Vernaux, at + vn_aux, ({ vna_next }) => vna_next)) {
+      into.set(aux.vna_other, { name: names.at(aux.vna_name), library });
+    }
+  }
+}
+
+interface Readable<T> {
+  readonly size: number;
+  read(view: DataView, at: number, le: boolean): T;
+}
+
+/** Follows structs that say how far it is to the next one. Each step leads on, and their number is bounded. */
+class ChainReader {
+  readonly #table: ByteSource;
+  readonly #what: string;
+  /** An index has 15 bits, so there cannot be more versions than that. */
+  #left = HIDDEN;
+
+  constructor(table: ByteSource, what: string) {
+    this.#table = table;
+    this.#what = what;
+  }
+
+  read<T>(of: Readable<T>, at: number): T {
+    return of.read(viewOf(bytesOf(this.#table, this.#what, at, of.size)), 0, LE);
+  }
+
+  *chain<T>(of: Readable<T>, first: number, next: (entry: T) => number): Generator<[number, T]> {
+    for (let at = first; ; ) {
+      if (this.#left-- === 0)
+        throw badDynamic(`${this.#what} has more than ${HIDDEN} entries, expected fewer`);
+      const entry = this.read(of, at);
+      yield [at, entry];
+      if (next(entry) === 0) return;
+      at += next(entry);
+    }
+  }
+}
