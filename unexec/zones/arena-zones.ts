@@ -9,7 +9,7 @@
 import { endOf, PAGE } from '../image.ts';
 import type { MallocZone, ZoneView } from '../zones.ts';
 import type { BoundedReader } from './bounded-reader.ts';
-import { chunkSize, countFree, type Extent } from './free-chunks.ts';
+import { chunkSize, countFree, type Extent, tagsAgree } from './free-chunks.ts';
 import { type Arena, heapsOf, NONCONTIGUOUS_BIT } from './glibc-malloc.ts';
 import { isAnonymous, isOwnMemory, type Range, regionAt } from './regions.ts';
 
@@ -21,7 +21,7 @@ export function mainArenaZones(view: ZoneView, reader: BoundedReader, arena: Are
   const { top, system_mem, flags } = arena.state;
   if (system_mem === 0n) return [];
   const topEnd = top + chunkSize(reader, top);
-  const heap: Extent = { start: view.layout.startBrk, end: view.layout.brk, free: 0n };
+  const heap: Extent = { start: view.layout.startBrk, end: view.layout.brk, free: 0n, binned: 0n };
   const mappings = new Map<bigint, Extent>();
   // The brk heap of a thawed process may be a mapping, while the arena believes that it is contiguous.
   const hasMappings = (flags & NONCONTIGUOUS_BIT) !== 0 || !contains(heap, top);
@@ -34,12 +34,14 @@ export function mainArenaZones(view: ZoneView, reader: BoundedReader, arena: Are
     if (known !== undefined) return known;
     // The newest mapping ends with `top`: the kernel may have merged it with one above that is not malloc's.
     const end = top >= region.start && topEnd < endOf(region) ? topEnd : endOf(region);
-    const extent = { start: region.start, end, free: 0n };
+    const extent = { start: region.start, end, free: 0n, binned: 0n };
     mappings.set(region.start, extent);
     return extent;
   };
 
-  const consistent = countFree(reader, arena, extentOf);
+  const firstChunk = (topEnd - system_mem + 15n) & -16n;
+  const consistent =
+    countFree(reader, arena, extentOf) && (hasMappings || tagsAgree(reader, heap, firstChunk, top));
   // A broken list may have led anywhere.
   if (!consistent) mappings.clear();
 
@@ -69,7 +71,7 @@ export function threadArenaZones(view: ZoneView, reader: BoundedReader, arena: A
   const mapped = heaps.filter(heap => isMapped(view, heap.address, heap.size));
   const extents = new Map<bigint, Extent>();
   for (const { address, size } of mapped) {
-    extents.set(address, { start: address, end: address + size, free: 0n });
+    extents.set(address, { start: address, end: address + size, free: 0n, binned: 0n });
   }
   const maxSize = heaps[0]?.maxSize ?? 1n;
   const extentOf = (address: bigint): Extent | undefined => extents.get(address & -maxSize);

@@ -3,7 +3,7 @@
  * every boundary tag verified, because the process may have been stopped in the middle of malloc.
  *
  * Walking the free lists costs in proportion to what is free, and touches no page that only holds
- * used chunks. The other way, from chunk to chunk through the heap, would read all of it.
+ * used chunks. The other way, from chunk to chunk, looks at every one: a check for small heaps.
  *
  * Chunks in a thread's cache (tcache) count as used, as in mallinfo2: each is marked used, in no list
  * of the arena, and belongs to the thread until it ends.
@@ -19,13 +19,18 @@ import type { Range } from './regions.ts';
 
 /** A stretch of memory that an arena hands out from: the brk heap, a `heap_info`'s, a mapping. */
 export interface Extent extends Range {
-  /** The bytes of free chunks that were found in it. */
+  /** Bytes of the free chunks that were found in it. */
   free: bigint;
+  /** Bytes of those that are in bins, hence marked free by boundary tags; fast bins and `top` are not. */
+  binned: bigint;
 }
 
 const PREV_INUSE = 1n;
 const IS_MMAPPED = 2n;
 const FLAGS = 7n;
+
+/** `size` of the two chunks, too small to be real, that malloc puts before memory that is not its own. */
+const FENCEPOST = 16n | PREV_INUSE;
 
 /** Smallest chunk; all chunks are multiples of 16. */
 const MINSIZE = 32n;
@@ -36,6 +41,9 @@ const NBINS = 128;
 
 /** Free chunks looked at in one arena; a second of work. */
 const MAX_CHUNKS = 1 << 20;
+
+/** Heaps up to this many bytes are walked from chunk to chunk; a twentieth of a second, half a one at worst. */
+const MAX_WALKED = 64n << 20n;
 
 /**
  * Adds each free chunk of the arena, `top` included, to `free` of the extent that contains it.
@@ -67,7 +75,7 @@ function countTop(count: Count, arena: Arena): boolean {
   const head = count.reader.word(arena.state.top + 8n);
   if (head === undefined || (head & FLAGS) !== PREV_INUSE) return false;
   const size = head & ~FLAGS;
-  return (arena.state.top + size) % PAGE_BIG === 0n && addChunk(count, arena.state.top, size);
+  return (arena.state.top + size) % PAGE_BIG === 0n && addChunk(count, arena.state.top, size) !== undefined;
 }
 
 /** Singly linked and still marked used; `fd` is xor'ed with its own page number since 2.32 ("safe-linking"). */
@@ -113,16 +121,41 @@ function countFreeChunk(count: Count, chunk: bigint, expected: bigint | undefine
   if (head === undefined || (head & (PREV_INUSE | IS_MMAPPED)) !== PREV_INUSE) return false;
   const size = head & ~FLAGS;
   if (expected !== undefined && size !== expected) return false;
-  if (!addChunk(count, chunk, size)) return false;
+  const extent = addChunk(count, chunk, size);
+  if (extent === undefined) return false;
+  extent.binned += size;
   const nextHead = count.reader.word(chunk + size + 8n);
   return count.reader.word(chunk + size) === size && nextHead !== undefined && (nextHead & PREV_INUSE) === 0n;
 }
 
 /** Every chunk has at least MINSIZE bytes and their sum is bounded: no walk is endless. */
-function addChunk(count: Count, chunk: bigint, size: bigint): boolean {
+function addChunk(count: Count, chunk: bigint, size: bigint): Extent | undefined {
   const extent = count.extentOf(chunk);
-  if (extent === undefined || chunk % 16n !== 0n || size % 16n !== 0n || size < MINSIZE) return false;
-  if (chunk + size > extent.end || count.left-- <= 0) return false;
+  if (extent === undefined || chunk % 16n !== 0n || size % 16n !== 0n || size < MINSIZE) return undefined;
+  if (chunk + size > extent.end || count.left-- <= 0) return undefined;
   extent.free += size;
-  return extent.free <= extent.end - extent.start;
+  return extent.free <= extent.end - extent.start ? extent : undefined;
+}
+
+/**
+ * Whether what the boundary tags say is free from the chunk `first` to `top` is exactly what is in
+ * bins. Between two steps of malloc or free it is not: a chunk has left its bin and is not yet used, or
+ * the reverse. A process with one thread takes no lock that would tell.
+ *
+ * True without a look where looking would cost too much, or where somebody else's sbrk lies between.
+ */
+export function tagsAgree(reader: BoundedReader, extent: Extent, first: bigint, top: bigint): boolean {
+  if (top - first > MAX_WALKED) return true;
+  let free = 0n;
+  for (let chunk = first; chunk !== top; ) {
+    const head = reader.word(chunk + 8n);
+    if (head === undefined) return false;
+    if (head === FENCEPOST) return true;
+    const next = chunk + (head & ~FLAGS);
+    const nextHead = reader.word(next + 8n);
+    if (next < chunk + MINSIZE || next > top || nextHead === undefined) return false;
+    if ((nextHead & PREV_INUSE) === 0n) free += next - chunk;
+    chunk = next;
+  }
+  return free === extent.binned;
 }
