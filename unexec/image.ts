@@ -7,6 +7,7 @@
  *
  * @module
  */
+import type { Reason } from './errors.ts';
 import type { MallocZone } from './zones.ts';
 
 export type Arch = 'x86_64' | 'aarch64';
@@ -26,21 +27,34 @@ export interface ProcessImage {
   /** The first one is the main thread. */
   readonly threads: readonly Thread[];
   readonly files: readonly OpenFile[];
+  /** siginfo_t (128 bytes) of each signal that waits for the process. */
+  readonly pendingSignals: readonly Uint8Array[];
   readonly signals: readonly SignalAction[];
   readonly timers: readonly IntervalTimer[];
   readonly layout: AddressLayout;
+  /** The auxiliary vector, as the kernel keeps it. */
+  readonly auxv: Uint8Array;
   readonly vdso: Vdso | undefined;
   readonly zones: readonly MallocZone[];
   /** The program asked with prctl('UNEX', &args): address of its `struct unexec_args`. */
   readonly request: bigint | undefined;
   /** Frozen at the entry of `main`: argc, argv and envp are to be passed in registers. */
   readonly atMain: boolean;
+  /** Words of the C library that hold pointers to arguments and environment. */
+  readonly environment: readonly EnvironmentWord[];
   /** umask, 12 bits. */
   readonly umask: number;
   /** Working directory, an absolute path. */
   readonly cwd: string;
+  /** What cannot be kept, each with its remedy. A style refuses to write an image that has any. */
+  readonly refusals: readonly Reason[];
   /** Contents; only valid until the process is released. */
   readonly memory: MemoryReader;
+}
+
+export interface EnvironmentWord {
+  readonly address: bigint;
+  readonly holds: 'argv' | 'envp' | 'argv[0]';
 }
 
 export interface Origin {
@@ -161,6 +175,9 @@ export interface Thread {
   /** set_robust_list(2); 0n if none. */
   readonly robustList: bigint;
   readonly rseq: Rseq | undefined;
+  /** Addresses of 32-bit words that hold the tid, and must hold the new one. */
+  readonly tidWords: readonly bigint[];
+  /** siginfo_t (128 bytes) of each signal that waits for this thread. */
   readonly pendingSignals: readonly Uint8Array[];
 }
 
@@ -231,6 +248,18 @@ export interface OpenFile {
   /** Position, bytes. */
   readonly position: number;
   readonly what: FileKind;
+  readonly locks: readonly FileLock[];
+  /** O_ASYNC: signals for this file go to the process itself (F_SETOWN), by this number (F_SETSIG). */
+  readonly signalOwner: { readonly signal: number } | undefined;
+}
+
+/** A lock held on an open file (flock(2), or fcntl(2) by the process). */
+export interface FileLock {
+  readonly type: 'flock' | 'posix';
+  readonly exclusive: boolean;
+  /** Byte range of a posix lock; length 0 means to the end of the file. */
+  readonly start: number;
+  readonly length: number;
 }
 
 export interface Descriptor {
@@ -241,7 +270,14 @@ export interface Descriptor {
 /** What an open file is, with all that is needed to have it again. */
 export type FileKind =
   /** Shares file or terminal with descriptor 0, 1 or 2: gets the new process's. */
-  | { readonly type: 'stdio'; readonly like: 0 | 1 | 2; readonly termios: Uint8Array | undefined }
+  | {
+      readonly type: 'stdio';
+      readonly like: 0 | 1 | 2;
+      /** The same open file description, rather than another one of the same terminal or file. */
+      readonly sameDescription: boolean;
+      /** `struct termios` of the kernel (36 bytes) where it is a terminal. */
+      readonly termios: Uint8Array | undefined;
+    }
   /** /dev/tty: the controlling terminal of the new process, or its stdio where it has none. */
   | { readonly type: 'controlling-terminal'; readonly like: 0 | 1 | 2 }
   | {
@@ -260,8 +296,7 @@ export type FileKind =
       readonly size: number;
       readonly seals: number;
       readonly inode: number;
-      readonly device: string;
-      readonly contents: ContentsReader;
+      readonly contents: HeldContents;
     }
   | {
       readonly type: 'pipe';
@@ -282,7 +317,6 @@ export type FileKind =
   | {
       readonly type: 'timerfd';
       readonly clock: number;
-      readonly flags: number;
       readonly spec: Uint8Array;
       readonly ticks: bigint;
     }
@@ -311,7 +345,12 @@ export type FileKind =
   /** Replaced by the end of a socket pair whose other end is closed (`--hangup-sockets`). */
   | { readonly type: 'hangup' };
 
-export type ContentsReader = (offset: number, into: Uint8Array) => number;
+/** Contents of a file without a name, to be read until `close`. */
+export interface HeldContents {
+  /** pread(2): bytes read, 0 at the end. */
+  read(offset: number, into: Uint8Array): number;
+  close(): void;
+}
 
 export interface InotifyWatch {
   readonly wd: number;

@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { readdirSync } from 'node:fs';
 import koffi from 'koffi';
 import { UnexecError } from '../errors.ts';
 import { errnoName } from './errno.ts';
@@ -41,6 +42,9 @@ const actionsDestroy = bind<(actions: Pointer) => number>(
 const actionsDup2 = bind<(actions: Pointer, from: number, to: number) => number>(
   'int posix_spawn_file_actions_adddup2(void *actions, int from, int to)',
 );
+const actionsClose = bind<(actions: Pointer, fd: number) => number>(
+  'int posix_spawn_file_actions_addclose(void *actions, int fd)',
+);
 const attrInit = bind<(attr: Pointer) => number>('int posix_spawnattr_init(void *attr)');
 const attrDestroy = bind<(attr: Pointer) => number>('int posix_spawnattr_destroy(void *attr)');
 const attrSetFlags = bind<(attr: Pointer, flags: number) => number>(
@@ -73,6 +77,8 @@ export const SYS = {
   recvfrom: 45,
   getsockopt: 55,
   getsockname: 51,
+  getpeername: 52,
+  socket: 41,
   setsockopt: 54,
   close: 3,
   fcntl: 72,
@@ -126,8 +132,8 @@ const POSIX_SPAWN_SETSIGDEF = 0x04;
 const POSIX_SPAWN_SETSIGMASK = 0x08;
 
 /**
- * Starts a program with all signals at their defaults and unblocked. Node marks descriptors 0 to 2
- * close-on-exec, so each wanted descriptor is listed: `descriptors[i]` becomes descriptor i.
+ * Starts a program with all signals at their defaults and unblocked, and with these descriptors only:
+ * a map from its number to ours. Whatever else this process inherited from its caller stays here.
  *
  * @throws UnexecError `SPAWN_FAILED`
  */
@@ -146,6 +152,9 @@ export function spawn(
   attrInit(attr);
   try {
     for (const [to, from] of descriptors) actionsDup2(actions, from, to);
+    for (const fd of readdirSync('/proc/self/fd').map(Number)) {
+      if (!descriptors.has(fd)) actionsClose(actions, fd);
+    }
     attrSetSigDefault(attr, allSignals);
     attrSetSigMask(attr, noSignals);
     attrSetFlags(attr, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);

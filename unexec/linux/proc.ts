@@ -31,7 +31,9 @@ export function readProcLink(path: string): string {
 function procError(path: string, cause: unknown): UnexecError {
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error';
   return code === 'ENOENT' || code === 'ESRCH'
-    ? new UnexecError('PROCESS_GONE', `${path} is gone: the process has ended, or /proc is not mounted`, { cause })
+    ? new UnexecError('PROCESS_GONE', `${path} is gone: the process has ended, or /proc is not mounted`, {
+        cause,
+      })
     : new UnexecError('PROC_UNREADABLE', `${path} cannot be read: ${code}`, {
         cause,
         hint: 'the process must belong to you, and be dumpable (see ptrace(2), "Ptrace access mode checking")',
@@ -79,7 +81,8 @@ export function parseSmaps(text: string): Mapping[] {
     } else if (line.startsWith('Rss:') || line.startsWith('Swap:')) {
       populated += Number.parseInt(line.slice(line.indexOf(':') + 1), 10) * 1024;
     } else if (line.startsWith('VmFlags:') && header !== undefined) {
-      const [, start = '', end = '', permissions = '', offset = '', device = '', inode = '', name = ''] = header;
+      const [, start = '', end = '', permissions = '', offset = '', device = '', inode = '', name = ''] =
+        header;
       mappings.push({
         start: BigInt(`0x${start}`),
         end: BigInt(`0x${end}`),
@@ -118,7 +121,10 @@ export function readStat(pid: number): (field: number) => bigint {
 }
 
 /** Pairs of the auxiliary vector. */
-export function readAuxv(pid: number): { readonly bytes: Uint8Array; readonly values: ReadonlyMap<number, bigint> } {
+export function readAuxv(pid: number): {
+  readonly bytes: Uint8Array;
+  readonly values: ReadonlyMap<number, bigint>;
+} {
   const bytes = new Uint8Array(readProcBytes(`/proc/${pid}/auxv`));
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const values = new Map<number, bigint>();

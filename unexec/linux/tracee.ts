@@ -9,13 +9,25 @@ import { setImmediate as immediate, setTimeout as sleep } from 'node:timers/prom
 import { UnexecError } from '../errors.ts';
 import { ERRNO, errnoName } from './errno.ts';
 import { ptrace, waitpid } from './libc.ts';
-import { getEventMessage, getSyscallInfo, must, PTRACE, PTRACE_EVENT, PTRACE_O } from './ptrace.ts';
+import {
+  getEventMessage,
+  getRegisters,
+  getSyscallInfo,
+  must,
+  PTRACE,
+  PTRACE_EVENT,
+  PTRACE_O,
+  setRegisters,
+} from './ptrace.ts';
 
 /** Signal numbers that matter here (asm/signal.h, the same on x86-64 and AArch64). */
 export const SIGNAL = { SIGTRAP: 5, SIGKILL: 9, SIGSTOP: 19, SIGWINCH: 28 } as const;
 
 const WNOHANG = 1;
 const WALL = 0x40000000;
+const NO_SYSTEM_CALL = 0xffff_ffff_ffff_ffffn;
+/** Length of the `syscall` instruction. */
+const SYSCALL_LENGTH = 2n;
 
 export type Stop = { readonly tid: number } & (
   | { readonly type: 'exec' }
@@ -166,6 +178,32 @@ export class Tracee {
     ptrace(how === 'run' ? PTRACE.CONT : PTRACE.SYSCALL, tid, 0, signal);
   }
 
+  /** A thread in a group-stop stays stopped, as SIGSTOP means it to, until SIGCONT (PTRACE_LISTEN). */
+  listen(tid: number): undefined {
+    const thread = this.threads.get(tid);
+    if (thread !== undefined) thread.stop = undefined;
+    ptrace(PTRACE.LISTEN, tid, 0, 0);
+  }
+
+  /**
+   * A thread that stands at the entry of a system call does not make it: its registers become those
+   * from before the call, so that it makes it when it goes on.
+   */
+  cancelSyscall(tid: number, nr: number): void {
+    const registers = getRegisters(tid);
+    setRegisters(tid, { ...registers, orig_rax: NO_SYSTEM_CALL });
+    must('stepped', tid, ptrace(PTRACE.SYSCALL, tid, 0, 0));
+    waitpid(tid, WALL);
+    setRegisters(tid, {
+      ...registers,
+      rax: BigInt(nr),
+      rip: registers.rip - SYSCALL_LENGTH,
+      orig_rax: NO_SYSTEM_CALL,
+    });
+    const thread = this.threads.get(tid);
+    if (thread !== undefined) thread.stop = { type: 'interrupted', tid };
+  }
+
   /** A forked child is none of ours: it goes on untraced. It stands in its first stop, or soon will. */
   releaseChild(child: number): void {
     waitpid(child, WALL);
@@ -204,9 +242,12 @@ export class Tracee {
     }
   }
 
-  /** Ends the tracing; every thread goes on by itself. */
+  /** Ends the tracing; every thread goes on by itself, with the signal that it was about to get. */
   detach(): void {
-    for (const tid of this.threads.keys()) ptrace(PTRACE.DETACH, tid, 0, 0);
+    for (const { tid, stop } of this.threads.values()) {
+      const signal = stop?.type === 'signal' && stop.signal !== SIGNAL.SIGSTOP ? stop.signal : 0;
+      ptrace(PTRACE.DETACH, tid, 0, signal === SIGNAL.SIGTRAP ? 0 : signal);
+    }
     this.threads.clear();
   }
 

@@ -51,7 +51,6 @@
         .set FUTEX_WAIT_PRIVATE, 128
 
 # rbx: the step, r12: the slots. Steps may clobber everything else.
-        .globl _start
 _start:
         lea     r12, [rip + _start + 0xc00]
         mov     rbx, [r12 + SLOT_PROGRAM]
@@ -147,6 +146,10 @@ op_load:
         mov     rax, [rdi + rsi]
         jmp     keep
 
+op_load32:
+        mov     eax, [rdi + rsi]
+        jmp     keep
+
 # a1 -> the word at a0
 op_store:
         mov     [rdi], rsi
@@ -182,25 +185,27 @@ otherwise:
         add     rbx, rdx
         jmp     advance
 
-# register a2 (0 eax, 1 ebx, 2 ecx, 3 edx) of CPUID leaf a0, subleaf a1 has all bits of a3;
-# otherwise fail or skip a4 steps
+# CPUID leaf a0, subleaf a1 has all bits of a2 in ebx, a3 in ecx and a4 in edx; otherwise fail or skip
+# a5 steps. One instruction for three registers: it traps on a virtual machine, for microseconds.
 op_cpuid:
         mov     eax, edi
         mov     ecx, esi
         mov     r13, rbx
         mov     r14, rdx
         cpuid
-        cmp     r14, 1
-        cmovb   edi, eax
-        cmove   edi, ebx
-        cmova   edi, ecx
-        cmp     r14, 3
-        cmove   edi, edx
+        not     ebx
+        not     ecx
+        not     edx
+        and     ebx, r14d
+        and     ecx, r10d
+        and     edx, r8d
+        or      ebx, ecx
+        or      edx, ebx
+        mov     eax, edx
         mov     rbx, r13
-        mov     rdx, r8
-        and     edi, r10d
-        cmp     edi, r10d
-        je      advance
+        mov     rdx, r9
+        test    eax, eax
+        jz      advance
         jmp     otherwise
 
 # XCR0 has all bits of a0; otherwise fail or skip a1 steps
@@ -331,6 +336,7 @@ table:                                          # in the order of OP in steps.ts
         .word   op_syscall - table
         .word   op_set - table
         .word   op_load - table
+        .word   op_load32 - table
         .word   op_store - table
         .word   op_store32 - table
         .word   op_copy - table

@@ -1,0 +1,43 @@
+/**
+ * A file as a `ByteSource`: what is asked for is read, so a large program need not be in memory.
+ *
+ * @module
+ */
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { type ByteSource, FormatError } from '../formats/elf/index.ts';
+
+/** A file that is open for reading until `close`. */
+export class FileSource implements ByteSource {
+  readonly size: number;
+  readonly #fd: number;
+
+  /** @throws the error of open(2), with its `code` */
+  constructor(path: string) {
+    this.#fd = openSync(path, 'r');
+    this.size = fstatSync(this.#fd).size;
+  }
+
+  read(offset: number, length: number): Uint8Array {
+    if (offset < 0 || length < 0 || length > this.size - offset) {
+      throw new FormatError(
+        'TRUNCATED',
+        `file: ${length} bytes at ${offset}, expected to end within ${this.size}`,
+        {
+          offset,
+        },
+      );
+    }
+    const bytes = new Uint8Array(length);
+    let done = 0;
+    while (done < length) {
+      const read = readSync(this.#fd, bytes, done, length - done, offset + done);
+      if (read === 0) break; // truncated meanwhile: the rest reads as zero
+      done += read;
+    }
+    return bytes;
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}

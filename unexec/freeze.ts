@@ -1,0 +1,230 @@
+/**
+ * Freezing, as a list of passes. Each is a function with a file of its own; what goes from one to the
+ * next is plain data.
+ *
+ * @module
+ */
+import { UnexecError } from './errors.ts';
+import { type FreezePoint, freezePointText, parseFreezePoint } from './freeze-point.ts';
+import type { ProcessImage } from './image.ts';
+import { type Captured, capture } from './linux/capture.ts';
+import type { Tracee } from './linux/tracee.ts';
+import type { Step } from './restorer/steps.ts';
+import { DEFAULT_PATH, launch } from './sources/launch.ts';
+import { type Reached, runToFreezePoint } from './sources/run-to-freeze-point.ts';
+import type { KernelFeatures } from './styles/resume/plan.ts';
+import { finishExecutable, type Progress, storeContents } from './styles/resume.ts';
+import { openTarget } from './target-file.ts';
+import { verifyImage } from './verify.ts';
+
+/** Everything that can be said about a freeze; all optional. */
+export interface FreezeOptions {
+  /** Arguments of the program. */
+  readonly args?: readonly string[];
+  /** When to freeze, as `--at` takes it. Default: `auto`. */
+  readonly at?: string;
+  /**
+   * Environment of the program in its first life, `NAME=VALUE` each, beside a PATH of the system's
+   * directories. Nothing of the caller's environment travels otherwise.
+   */
+  readonly env?: readonly string[];
+  /** Gives the program the caller's whole environment; it will be in the image. */
+  readonly keepEnv?: boolean;
+  /** Our descriptors that become the program's stdin, stdout and stderr. Default: 0, 1, 2. */
+  readonly stdio?: readonly [number, number, number];
+  /** Descriptors that the image leaves out. */
+  readonly dropFds?: readonly number[];
+  /** Connected sockets are hung up in the image rather than refused. */
+  readonly hangupSockets?: boolean;
+  /** Working directory of the second life: the frozen one (default), or the caller's. */
+  readonly cwd?: 'frozen' | 'caller';
+  /** Which symbols the image keeps. Default: all. */
+  readonly symbols?: 'all' | 'program' | 'none';
+  /** The process goes on after the freeze instead of being killed. */
+  readonly leaveRunning?: boolean;
+  /** Kernel features not to be used at the resume; for unusual kernels and for tests. */
+  readonly avoid?: readonly (keyof KernelFeatures)[];
+  /** Called while contents are written: bytes read so far, and in all. */
+  readonly onProgress?: Progress;
+  /** Called with what is done next: `starting`, `running`, `writing`, … */
+  readonly onPhase?: (phase: FreezePhase) => void;
+  /** Aborts the freeze: the process is killed and the target stays as it was. */
+  readonly signal?: AbortSignal;
+}
+
+export type FreezePhase = 'starting' | 'running' | 'capturing' | 'writing' | 'finishing' | 'done';
+
+export interface FreezeReport {
+  readonly program: string;
+  /** Absolute path of the written file. */
+  readonly target: string;
+  /** The freeze point that was reached: of `auto`, which one. */
+  readonly reached: FreezePoint['type'];
+  /** Bytes of the file, holes included. */
+  readonly fileSize: number;
+  /** Bytes of pages stored: what the file takes on disk, apart from headers and symbols. */
+  readonly storedBytes: number;
+  /** Bytes of address space of the process. */
+  readonly memoryBytes: number;
+  readonly regions: number;
+  readonly threads: number;
+  readonly descriptors: number;
+  /** The process that still runs (`leaveRunning`). */
+  readonly pid: number | undefined;
+  readonly milliseconds: {
+    readonly toFreezePoint: number;
+    /** The process stood still for this long. */
+    readonly stopped: number;
+    /** Reading and writing of the contents, part of `stopped`. */
+    readonly contents: number;
+    readonly total: number;
+  };
+  /** The restore program. */
+  readonly steps: readonly Step[];
+}
+
+/**
+ * Starts a program, runs it to its freeze point and writes an executable that goes on from there.
+ *
+ * @throws UnexecError with a stable `code`; several `reasons` at once when the process cannot be kept
+ */
+export async function freeze(
+  program: string,
+  target: string,
+  options: FreezeOptions = {},
+): Promise<FreezeReport> {
+  const startedAt = performance.now();
+  const point = parseFreezePoint(options.at ?? 'auto');
+  const say = options.onPhase ?? (() => {});
+  const file = await openTarget(target);
+  let tracee: Tracee | undefined;
+  let captured: Captured | undefined;
+  try {
+    // 1. Start the program, run it to its freeze point, stop every thread.
+    say('starting');
+    tracee = await launch(program, launchOptions(options));
+    say('running');
+    const reached = await runToFreezePoint(tracee, point);
+    const stoppedAt = performance.now();
+    await tracee.stopAll();
+
+    // 2. and 3. Capture; regions and malloc zones are named. From here on only `image.memory` touches
+    // the process.
+    say('capturing');
+    captured = capture(tracee, captureOptions(options, point, reached));
+    const { image } = captured;
+
+    // 4. Refuse what cannot be kept, all reasons at once.
+    refuse(image, options);
+
+    // 5. to 7. Contents go to their places in the file, without zero pages; then the process may go.
+    say('writing');
+    const contentsAt = performance.now();
+    const contents = await storeContents(image, file.handle, options.onProgress ?? (() => {}));
+    const releasedAt = performance.now();
+    captured.release();
+    captured = undefined;
+    letGo(tracee, options);
+    tracee = undefined;
+
+    // The plan, and the file around the contents. Then the target is whole, or untouched.
+    say('finishing');
+    const written = await finishExecutable(image, contents, file.handle, {
+      cwd: options.cwd ?? 'frozen',
+      symbols: options.symbols ?? 'all',
+      features: features(options),
+    });
+
+    // 8. Read it back with our own reader.
+    verifyImage(file.temporaryPath, image);
+    await file.commit();
+    say('done');
+    return {
+      program: image.origin.program,
+      target: file.path,
+      reached: reached.point,
+      fileSize: written.fileSize,
+      storedBytes: written.storedBytes,
+      memoryBytes: written.memoryBytes,
+      regions: image.regions.length,
+      threads: image.threads.length,
+      descriptors: image.files.reduce((sum, { descriptors }) => sum + descriptors.length, 0),
+      pid: options.leaveRunning === true ? image.origin.pid : undefined,
+      milliseconds: timings({ startedAt, stoppedAt, contentsAt, releasedAt }),
+      steps: written.steps,
+    };
+  } finally {
+    captured?.release();
+    tracee?.kill();
+    await file.abandon();
+  }
+}
+
+function launchOptions(options: FreezeOptions): Parameters<typeof launch>[1] {
+  const own = options.env ?? [];
+  const inherited = Object.entries(process.env).map(([name, value]) => `${name}=${value}`);
+  const base = options.keepEnv === true ? inherited : [`PATH=${DEFAULT_PATH}`];
+  const names = new Set(own.map(nameOf));
+  return {
+    args: options.args ?? [],
+    env: [...base.filter(entry => !names.has(nameOf(entry))), ...own],
+    keepEnv: options.keepEnv ?? false,
+    stdio: options.stdio ?? [0, 1, 2],
+    signal: options.signal,
+  };
+}
+
+const nameOf = (entry: string): string => entry.slice(0, Math.max(0, entry.indexOf('=')));
+
+function captureOptions(
+  options: FreezeOptions,
+  point: FreezePoint,
+  reached: Reached,
+): Parameters<typeof capture>[1] {
+  return {
+    freezePoint: freezePointText(point),
+    request: reached.request === undefined ? undefined : { tid: reached.tid, address: reached.request },
+    atMain: reached.point === 'main',
+    drop: new Set(options.dropFds ?? []),
+    hangupSockets: options.hangupSockets ?? false,
+    watchedPaths: reached.watchedPaths,
+  };
+}
+
+function refuse(image: ProcessImage, options: FreezeOptions): void {
+  const reasons = image.refusals.filter(
+    reason => !(reason.code === 'CWD_DELETED' && options.cwd === 'caller'),
+  );
+  if (reasons.length === 0) return;
+  const noun = reasons.length === 1 ? 'reason' : 'reasons';
+  throw new UnexecError(
+    'CANNOT_BE_KEPT',
+    `${image.origin.program} cannot be frozen as it is, for ${reasons.length} ${noun}`,
+    { reasons },
+  );
+}
+
+function letGo(tracee: Tracee, options: FreezeOptions): void {
+  if (options.leaveRunning === true) tracee.detach();
+  else tracee.kill();
+}
+
+const features = ({ avoid = [] }: FreezeOptions): KernelFeatures => ({
+  vdso: !avoid.includes('vdso'),
+  mmMap: !avoid.includes('mmMap'),
+  rseq: !avoid.includes('rseq'),
+});
+
+function timings(at: {
+  startedAt: number;
+  stoppedAt: number;
+  contentsAt: number;
+  releasedAt: number;
+}): FreezeReport['milliseconds'] {
+  return {
+    toFreezePoint: at.stoppedAt - at.startedAt,
+    stopped: at.releasedAt - at.stoppedAt,
+    contents: at.releasedAt - at.contentsAt,
+    total: performance.now() - at.startedAt,
+  };
+}

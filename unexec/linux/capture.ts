@@ -1,0 +1,292 @@
+/**
+ * Reads a stopped process into a `ProcessImage`. From here on only `image.memory` touches the process.
+ * Facts: proc(5), ptrace(2), sigaction(2), getitimer(2), Documentation/arch/x86/xstate.rst.
+ *
+ * @module
+ */
+import { readFileSync } from 'node:fs';
+import { viewOf } from '../../formats/struct.ts';
+import type { Reason } from '../errors.ts';
+import { UnexecError } from '../errors.ts';
+import type {
+  AddressLayout,
+  CpuFeatures,
+  IntervalTimer,
+  KernelIdentity,
+  ProcessImage,
+  Region,
+  SignalAction,
+  Vdso,
+} from '../image.ts';
+import { endOf } from '../image.ts';
+import { findEnvironment } from '../module-symbols.ts';
+import { findZones, refineRegionKinds } from '../zones.ts';
+import { captureDescriptors, type DescriptorOptions } from './descriptors.ts';
+import { ProcessMemory } from './memory.ts';
+import { findModules } from './modules.ts';
+import {
+  parseSmaps,
+  readAuxv,
+  readChildren,
+  readProc,
+  readProcBytes,
+  readProcLink,
+  readStat,
+  readStatus,
+} from './proc.ts';
+import { peekPendingSignals } from './ptrace.ts';
+import { nameRegions, refuseRegions } from './regions.ts';
+import { RemoteThread } from './remote.ts';
+import { captureThread } from './thread-state.ts';
+import type { Tracee } from './tracee.ts';
+
+const SYS_brk = 12;
+const SYS_rt_sigaction = 13;
+const SYS_getitimer = 36;
+const AT_ENTRY = 9;
+const AT_SYSINFO_EHDR = 33;
+const SCRATCH_SIZE = 256;
+
+export interface CaptureOptions extends DescriptorOptions {
+  readonly freezePoint: string;
+  /** The thread that asked to be frozen, with its `struct unexec_args`. */
+  readonly request: { readonly tid: number; readonly address: bigint } | undefined;
+  readonly atMain: boolean;
+}
+
+export interface Captured {
+  readonly image: ProcessImage;
+  /** Puts every thread back as it stood and closes what was held; the process is still stopped. */
+  readonly release: () => void;
+}
+
+/**
+ * Captures a process whose threads all stand.
+ *
+ * @throws UnexecError `PROCESS_GONE`, `PROC_UNREADABLE`, `NO_SYSCALL_INSTRUCTION`
+ */
+export function capture(tracee: Tracee, options: CaptureOptions): Captured {
+  const { pid } = tracee;
+  for (const tid of tracee.threads.keys()) leaveSyscallEntry(tracee, tid);
+
+  const memory = new ProcessMemory(pid);
+  const mappings = parseSmaps(readProc(`/proc/${pid}/smaps`));
+  for (const mapping of mappings) if (mapping.populated === 0) memory.markEmpty(mapping.start);
+  const auxv = readAuxv(pid);
+  const modules = findModules(mappings, memory, auxv.values.get(AT_ENTRY) ?? 0n);
+  const plainRegions = nameRegions(mappings, modules);
+
+  const instruction = findSyscallInstruction(plainRegions, memory);
+  const remotes = [...tracee.threads.keys()].map(tid => new RemoteThread(tid, instruction));
+  const scratch = scratchAddress(plainRegions);
+  const overwritten = memory.bytes(scratch, SCRATCH_SIZE);
+  const [main] = remotes;
+  if (main === undefined) throw new UnexecError('PROCESS_GONE', `process ${pid} has no thread`);
+
+  const threads = remotes.map(remote => {
+    const stop = tracee.stopOf(remote.tid);
+    if (stop === undefined) throw new UnexecError('CANNOT_STOP', `thread ${remote.tid} runs`);
+    const thread = captureThread(pid, remote, stop, memory, scratch);
+    // unexec_freeze() sees its prctl return 1 in the second life.
+    return thread.tid === options.request?.tid
+      ? { ...thread, registers: { ...thread.registers, rax: 1n } }
+      : thread;
+  });
+  const status = readStatus(pid);
+  const signals = captureSignals(main, status, memory, scratch);
+  const timers = captureTimers(main, memory, scratch);
+  const layout = captureLayout(pid, main);
+  memory.write(scratch, overwritten);
+  for (const remote of remotes) remote.end();
+
+  const descriptors = captureDescriptors(pid, options);
+  const zones = findZones({ regions: plainRegions, modules, threads, layout, memory });
+  const regions = refineRegionKinds(plainRegions, zones);
+  const cwd = readProcLink(`/proc/${pid}/cwd`);
+
+  const image: ProcessImage = {
+    arch: 'x86_64',
+    origin: {
+      program: readProcLink(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, ''),
+      argv: readProcBytes(`/proc/${pid}/cmdline`).toString().split('\0').slice(0, -1),
+      pid,
+      freezePoint: options.freezePoint,
+      frozenAt: new Date().toISOString(),
+      kernel: kernelIdentity(),
+      cpu: cpuFeatures(threads[0]?.xstate),
+    },
+    regions,
+    modules,
+    threads,
+    files: descriptors.files,
+    pendingSignals: peekPendingSignals(pid, true),
+    signals,
+    timers,
+    layout,
+    auxv: auxv.bytes,
+    vdso: captureVdso(regions, auxv.values.get(AT_SYSINFO_EHDR), memory),
+    zones,
+    request: options.request?.address,
+    atMain: options.atMain,
+    environment: findEnvironment(modules, options.atMain),
+    umask: Number.parseInt(status.get('Umask') ?? '0022', 8),
+    cwd,
+    refusals: [...refuseState(pid, status, cwd), ...refuseRegions(regions), ...descriptors.refusals],
+    memory,
+  };
+  const release = (): void => {
+    memory.close();
+    for (const file of descriptors.files) if (file.what.type === 'memory') file.what.contents.close();
+  };
+  return { image, release };
+}
+
+/** A thread that is about to make a system call does not make it now: it will, after the resume. */
+function leaveSyscallEntry(tracee: Tracee, tid: number): void {
+  const stop = tracee.stopOf(tid);
+  if (stop?.type !== 'syscall-entry') return;
+  tracee.cancelSyscall(tid, stop.nr);
+}
+
+function findSyscallInstruction(regions: readonly Region[], memory: ProcessMemory): bigint {
+  const candidates = regions.filter(region => region.execute && region.read && region.kind !== 'vsyscall');
+  candidates.sort((a, b) => Number(b.kind === 'vdso') - Number(a.kind === 'vdso'));
+  for (const region of candidates) {
+    const bytes = Buffer.from(memory.bytes(region.start, Math.min(region.size, 1 << 20)));
+    const at = bytes.indexOf(Buffer.of(0x0f, 0x05));
+    if (at >= 0) return region.start + BigInt(at);
+  }
+  throw new UnexecError('NO_SYSCALL_INSTRUCTION', 'the process has no syscall instruction to borrow');
+}
+
+/** The top of the stack holds the program's name as the kernel left it: always mapped, and put back. */
+function scratchAddress(regions: readonly Region[]): bigint {
+  const stack =
+    regions.find(region => region.kind === 'stack') ?? regions.find(region => region.write && !region.shared);
+  if (stack === undefined) {
+    throw new UnexecError('NO_WRITABLE_MEMORY', 'the process has no writable memory to borrow');
+  }
+  return endOf(stack) - BigInt(SCRATCH_SIZE);
+}
+
+/** Actions of all signals that are caught or ignored. */
+function captureSignals(
+  main: RemoteThread,
+  status: ReadonlyMap<string, string>,
+  memory: ProcessMemory,
+  scratch: bigint,
+): SignalAction[] {
+  const set = BigInt(`0x${status.get('SigCgt') ?? '0'}`) | BigInt(`0x${status.get('SigIgn') ?? '0'}`);
+  const actions: SignalAction[] = [];
+  for (let signal = 1; signal <= 64; signal++) {
+    if (((set >> BigInt(signal - 1)) & 1n) === 0n) continue;
+    main.call(SYS_rt_sigaction, signal, 0, scratch, 8);
+    actions.push({ signal, action: memory.bytes(scratch, 32) });
+  }
+  return actions;
+}
+
+function captureTimers(main: RemoteThread, memory: ProcessMemory, scratch: bigint): IntervalTimer[] {
+  const timers: IntervalTimer[] = [];
+  for (const which of [0, 1, 2]) {
+    if (main.call(SYS_getitimer, which, scratch) < 0n) continue;
+    const value = memory.bytes(scratch, 32);
+    if (value.some(byte => byte !== 0)) timers.push({ which, value });
+  }
+  return timers;
+}
+
+function captureLayout(pid: number, main: RemoteThread): AddressLayout {
+  const stat = readStat(pid);
+  return {
+    startCode: stat(26),
+    endCode: stat(27),
+    startStack: stat(28),
+    startData: stat(45),
+    endData: stat(46),
+    startBrk: stat(47),
+    brk: main.call(SYS_brk, 0),
+  };
+}
+
+function captureVdso(
+  regions: readonly Region[],
+  start: bigint | undefined,
+  memory: ProcessMemory,
+): Vdso | undefined {
+  const region = regions.find(({ kind }) => kind === 'vdso');
+  if (region === undefined || start === undefined) return undefined;
+  const vvar = regions.find(({ kind }) => kind === 'vvar');
+  return {
+    start: region.start,
+    size: region.size,
+    vvarStart: vvar?.start ?? region.start,
+    bytes: memory.bytes(region.start, region.size),
+  };
+}
+
+function kernelIdentity(): KernelIdentity {
+  const read = (name: string): string => readProc(`/proc/sys/kernel/${name}`).trimEnd();
+  return { sysname: read('ostype'), release: read('osrelease'), version: read('version'), machine: 'x86_64' };
+}
+
+/** The XSAVE area as ptrace gives it has XCR0 in the first software-reserved word, byte 464. */
+function cpuFeatures(xstate: Uint8Array | undefined): CpuFeatures {
+  const cpuinfo = readFileSync('/proc/cpuinfo', 'latin1');
+  return {
+    flags: (/^flags\s*:\s*(.*)$/m.exec(cpuinfo)?.[1] ?? '').split(' '),
+    xcr0: xstate === undefined || xstate.length < 472 ? 3n : viewOf(xstate).getBigUint64(464, true),
+  };
+}
+
+/** State of the process as a whole that no new process can have. */
+function refuseState(pid: number, status: ReadonlyMap<string, string>, cwd: string): Reason[] {
+  const reasons: Reason[] = [];
+  const children = readChildren(pid);
+  if (children.length > 0) {
+    const names = children.map(child => `${child} (${commandOf(child)})`).join(', ');
+    reasons.push({
+      code: 'CHILDREN',
+      what: `the process has children: ${names}`,
+      remedy: 'choose a freeze point at which they have ended and been waited for',
+    });
+  }
+  if ((status.get('Seccomp') ?? '0') !== '0') {
+    reasons.push({
+      code: 'SECCOMP',
+      what: 'the process runs under a seccomp filter, which only root could read',
+      remedy: 'start the program without its sandbox',
+    });
+  }
+  if (/^ID:/m.test(readTimers(pid))) {
+    reasons.push({
+      code: 'POSIX_TIMERS',
+      what: 'the process has timers of timer_create(2)',
+      remedy: 'choose a freeze point before they are made, or after timer_delete',
+    });
+  }
+  if (cwd.endsWith(' (deleted)')) {
+    reasons.push({
+      code: 'CWD_DELETED',
+      what: `its working directory ${cwd} is gone`,
+      remedy: 'resume in the directory of the caller: --cwd caller',
+    });
+  }
+  return reasons;
+}
+
+function readTimers(pid: number): string {
+  try {
+    return readProc(`/proc/${pid}/timers`);
+  } catch {
+    return ''; // a kernel without CONFIG_CHECKPOINT_RESTORE or POSIX timers
+  }
+}
+
+function commandOf(pid: number): string {
+  try {
+    return readProc(`/proc/${pid}/comm`).trimEnd();
+  } catch {
+    return 'ended';
+  }
+}

@@ -1,0 +1,22 @@
+/**
+ * Status flags and access modes of open(2): asm-generic/fcntl.h (x86-64 values).
+ *
+ * @module
+ */
+export const O = {
+  RDONLY: 0,
+  WRONLY: 1,
+  RDWR: 2,
+  ACCMODE: 3,
+  CREAT: 0o100,
+  EXCL: 0o200,
+  NOCTTY: 0o400,
+  TRUNC: 0o1000,
+  APPEND: 0o2000,
+  NONBLOCK: 0o4000,
+  ASYNC: 0o20000,
+  DIRECTORY: 0o200000,
+  CLOEXEC: 0o2000000,
+  PATH: 0o10000000,
+  TMPFILE: 0o20000000,
+} as const;

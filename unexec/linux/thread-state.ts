@@ -1,0 +1,125 @@
+/**
+ * The state of one stopped thread, made ready to go on somewhere else: an interrupted system call is
+ * made again, a restartable sequence is aborted. Facts: rseq(2) (linux/rseq.h), signal(7)
+ * («Interruption of system calls»), arch/x86/kernel/signal.c of Linux 6.1.
+ *
+ * @module
+ */
+
+import { viewOf } from '../../formats/struct.ts';
+import type { AltStack, Registers, Rseq, Thread } from '../image.ts';
+import { ptraceWith, syscall } from './libc.ts';
+import type { ProcessMemory } from './memory.ts';
+import { readProc } from './proc.ts';
+import { getRegisterSet, getSignalInfo, NT_X86_XSTATE, PTRACE, peekPendingSignals } from './ptrace.ts';
+import type { RemoteThread } from './remote.ts';
+import { SIGNAL, type Stop } from './tracee.ts';
+
+const SYS_sigaltstack = 131;
+const SYS_prctl = 157;
+const PR_GET_TID_ADDRESS = 40;
+const NO_SYSTEM_CALL = 0xffff_ffff_ffff_ffffn;
+/** Length of the `syscall` instruction. */
+const SYSCALL_LENGTH = 2n;
+/** Offset of `tid` in musl's struct pthread (since 1.1.20), which keeps it elsewhere than glibc. */
+const MUSL_TID = 0x30n;
+
+/** Results that mean «make the call again» when no handler ran: ERESTARTSYS, NOINTR, NOHAND, RESTARTBLOCK. */
+const RESTART = new Set([-512n, -513n, -514n, -516n]);
+
+/** Reads a stopped thread. `scratch`: writable memory of the process, 64 bytes that may be overwritten. */
+export function captureThread(
+  pid: number,
+  remote: RemoteThread,
+  stop: Stop,
+  memory: ProcessMemory,
+  scratch: bigint,
+): Thread {
+  const { tid } = remote;
+  const rseq = readRseq(tid);
+  const clearTid = readClearTid(remote, memory, scratch);
+  const pending = peekPendingSignals(tid, false);
+  if (stop.type === 'signal' && stop.signal !== SIGNAL.SIGSTOP && stop.signal !== SIGNAL.SIGTRAP) {
+    pending.unshift(getSignalInfo(tid));
+  }
+  return {
+    tid,
+    name: readProc(`/proc/${pid}/task/${tid}/comm`).replace(/\n$/, ''),
+    registers: abortSequence(restartSystemCall(remote.registers), rseq, memory),
+    xstate: getRegisterSet(tid, NT_X86_XSTATE) ?? new Uint8Array(),
+    signalMask: remote.signalMask,
+    altStack: readAltStack(remote, memory, scratch),
+    clearTid,
+    robustList: readRobustList(tid),
+    rseq,
+    tidWords: tidWords(tid, clearTid, remote.registers.fs_base, memory),
+    pendingSignals: pending,
+  };
+}
+
+/**
+ * An interrupted call is made again from its start: the kernel's own way for most, and better than
+ * EINTR for those that it would continue (a sleep): no program expects EINTR when no handler ran.
+ */
+export function restartSystemCall(registers: Registers): Registers {
+  const interrupted = BigInt.asIntN(64, registers.orig_rax) >= 0n;
+  const again = interrupted && RESTART.has(BigInt.asIntN(64, registers.rax));
+  return {
+    ...registers,
+    rax: again ? registers.orig_rax : registers.rax,
+    rip: again ? registers.rip - SYSCALL_LENGTH : registers.rip,
+    orig_rax: NO_SYSTEM_CALL,
+  };
+}
+
+/** struct ptrace_rseq_configuration: rseq_abi_pointer, rseq_abi_size, signature, flags. */
+function readRseq(tid: number): Rseq | undefined {
+  const configuration = new Uint8Array(24);
+  if (ptraceWith(PTRACE.GET_RSEQ_CONFIGURATION, tid, 24, configuration) < 0) return undefined;
+  const view = viewOf(configuration);
+  const address = view.getBigUint64(0, true);
+  if (address === 0n) return undefined;
+  return { address, length: view.getUint32(8, true), signature: view.getUint32(12, true) };
+}
+
+/** Inside a critical section the thread goes on at its abort handler, as after any preemption. */
+function abortSequence(registers: Registers, rseq: Rseq | undefined, memory: ProcessMemory): Registers {
+  if (rseq === undefined) return registers;
+  const section = viewOf(memory.bytes(rseq.address + 8n, 8)).getBigUint64(0, true);
+  if (section === 0n) return registers;
+  const view = viewOf(memory.bytes(section, 32));
+  const start = view.getBigUint64(8, true);
+  const length = view.getBigUint64(16, true);
+  const inside = registers.rip >= start && registers.rip < start + length;
+  return inside ? { ...registers, rip: view.getBigUint64(24, true) } : registers;
+}
+
+function readAltStack(remote: RemoteThread, memory: ProcessMemory, scratch: bigint): AltStack {
+  remote.call(SYS_sigaltstack, 0, scratch);
+  const view = viewOf(memory.bytes(scratch, 24));
+  return {
+    sp: view.getBigUint64(0, true),
+    flags: view.getInt32(8, true),
+    size: Number(view.getBigUint64(16, true)),
+  };
+}
+
+/** Needs CONFIG_CHECKPOINT_RESTORE; without it the thread is taken to have none. */
+function readClearTid(remote: RemoteThread, memory: ProcessMemory, scratch: bigint): bigint {
+  if (remote.call(SYS_prctl, PR_GET_TID_ADDRESS, scratch) < 0n) return 0n;
+  return viewOf(memory.bytes(scratch, 8)).getBigUint64(0, true);
+}
+
+function readRobustList(tid: number): bigint {
+  const head = new Uint8Array(8);
+  const length = new Uint8Array(8);
+  if (syscall('get_robust_list', tid, head, length) < 0) return 0n;
+  return viewOf(head).getBigUint64(0, true);
+}
+
+/** glibc keeps its cached tid where it has the kernel clear it; musl at a fixed place of its own. */
+function tidWords(tid: number, clearTid: bigint, fsBase: bigint, memory: ProcessMemory): bigint[] {
+  const holdsTid = (address: bigint): boolean => viewOf(memory.bytes(address, 4)).getUint32(0, true) === tid;
+  const candidates = [clearTid, fsBase === 0n ? 0n : fsBase + MUSL_TID];
+  return candidates.filter(address => address !== 0n && holdsTid(address));
+}

@@ -1,0 +1,106 @@
+/**
+ * The manifest: what an image says about itself, a note in every file that unexec writes (`PT_NOTE`,
+ * owner `unexec`, type 1), as JSON in UTF-8.
+ *
+ * @module
+ */
+import type { KernelIdentity, ProcessImage, RegionKind } from './image.ts';
+
+/** Types of the notes with owner `unexec`. */
+export const NOTE = { MANIFEST: 1, ZONES: 2 } as const;
+
+/** Increased when a reader of an older manifest would misread a newer one. */
+export const MANIFEST_VERSION = 1;
+
+export interface Manifest {
+  readonly version: typeof MANIFEST_VERSION;
+  /** Version of unexec. */
+  readonly tool: string;
+  readonly style: 'resume';
+  readonly arch: string;
+  readonly program: string;
+  readonly argv: readonly string[];
+  readonly freezePoint: string;
+  /** ISO 8601, UTC. */
+  readonly frozenAt: string;
+  readonly kernel: KernelIdentity;
+  /** Features that the image needs of a CPU, by their names in /proc/cpuinfo. */
+  readonly cpu: { readonly features: readonly string[]; readonly xcr0: string };
+  readonly cwd: string;
+  readonly modules: readonly { readonly path: string; readonly start: string; readonly buildId: string }[];
+  readonly threads: readonly {
+    readonly tid: number;
+    readonly name: string;
+    readonly rip: string;
+    readonly rsp: string;
+  }[];
+  readonly descriptors: readonly { readonly fds: readonly number[]; readonly what: string }[];
+  readonly regions: readonly ManifestRegion[];
+  /** Where the steps of the restore program are. */
+  readonly steps: { readonly address: string; readonly size: number };
+}
+
+export interface ManifestRegion {
+  readonly start: string;
+  readonly size: number;
+  readonly kind: RegionKind;
+  /** `rwxp` as in /proc/PID/maps. */
+  readonly permissions: string;
+  readonly name: string;
+  /** Bytes in the file. */
+  readonly stored: number;
+}
+
+export interface ManifestFacts {
+  readonly tool: string;
+  readonly features: readonly string[];
+  readonly stored: ReadonlyMap<bigint, number>;
+  readonly steps: { readonly address: bigint; readonly size: number };
+}
+
+/** The manifest of a resume image. */
+export function resumeManifest(image: ProcessImage, facts: ManifestFacts): Manifest {
+  const { origin } = image;
+  const hex = (value: bigint): string => `0x${value.toString(16)}`;
+  return {
+    version: MANIFEST_VERSION,
+    tool: facts.tool,
+    style: 'resume',
+    arch: image.arch,
+    program: origin.program,
+    argv: origin.argv,
+    freezePoint: origin.freezePoint,
+    frozenAt: origin.frozenAt,
+    kernel: origin.kernel,
+    cpu: { features: facts.features, xcr0: hex(origin.cpu.xcr0) },
+    cwd: image.cwd,
+    modules: image.modules.map(({ path, start, buildId }) => ({ path, start: hex(start), buildId })),
+    threads: image.threads.map(({ tid, name, registers }) => ({
+      tid,
+      name,
+      rip: hex(registers.rip),
+      rsp: hex(registers.rsp),
+    })),
+    descriptors: image.files.map(({ descriptors, what }) => ({
+      fds: descriptors.map(({ fd }) => fd),
+      what: 'path' in what ? `${what.type} ${what.path}` : what.type,
+    })),
+    regions: image.regions.map(region => ({
+      start: hex(region.start),
+      size: region.size,
+      kind: region.kind,
+      permissions: [
+        region.read ? 'r' : '-',
+        region.write ? 'w' : '-',
+        region.execute ? 'x' : '-',
+        region.shared ? 's' : 'p',
+      ].join(''),
+      name: region.name,
+      stored: facts.stored.get(region.start) ?? 0,
+    })),
+    steps: { address: hex(facts.steps.address), size: facts.steps.size },
+  };
+}
+
+export const encodeManifest = (manifest: Manifest): Uint8Array =>
+  new TextEncoder().encode(JSON.stringify(manifest));

@@ -1,0 +1,192 @@
+/**
+ * The `resume` style: an ELF executable that goes on where the process was frozen. DESIGN: contents
+ * first, streamed to their places while the process is held; then everything that is computed.
+ *
+ * @module
+ */
+import type { FileHandle } from 'node:fs/promises';
+import { layoutElf, writeElf } from '../../formats/elf/index.ts';
+import { endOf, PAGE, type ProcessImage } from '../image.ts';
+import { isMemoryFile } from '../linux/regions.ts';
+import { encodeManifest, NOTE, resumeManifest } from '../manifest.ts';
+import type { Step } from '../restorer/steps.ts';
+import { VERSION } from '../version.ts';
+import { encodeZones } from '../zones/note.ts';
+import {
+  isStored,
+  type ObjectContents,
+  planSpans,
+  type StoredObject,
+  type StoredSpan,
+  storeObject,
+  storeSpans,
+  writeAll,
+} from './resume/contents.ts';
+import { neededFeatures } from './resume/cpu.ts';
+import { buildExecutable, CONTENTS_OFFSET, type SymbolChoice } from './resume/executable.ts';
+import { isPrivate, objectKey } from './resume/mappings.ts';
+import { type PlanOptions, planResume, type StoredContents } from './resume/plan.ts';
+import { systemCallVdso } from './resume/vdso.ts';
+import { chooseWindow } from './resume/window.ts';
+
+export interface ResumeOptions extends PlanOptions {
+  readonly symbols: SymbolChoice;
+}
+
+export interface StoreResult extends StoredContents {
+  /** Bytes of pages in the file. */
+  readonly storedBytes: number;
+}
+
+export type Progress = (done: number, total: number) => void;
+
+/** Streams the contents of the image into the file. After this the process is no longer needed. */
+export async function storeContents(
+  image: ProcessImage,
+  file: FileHandle,
+  progress: Progress,
+): Promise<StoreResult> {
+  const regions = image.regions.filter(region => isStored(region) && isPrivate(region));
+  const planned = planSpans(image, regions, CONTENTS_OFFSET);
+  const total = planned.reduce((sum, span) => sum + span.size, 0);
+  const spans = await storeSpans(image, planned, file, done => progress(done, total));
+  let end = planned.reduce((offset, span) => Math.max(offset, span.fileOffset + span.size), CONTENTS_OFFSET);
+
+  const objects: StoredObject[] = [];
+  for (const object of memoryObjects(image)) {
+    objects.push(await storeObject(object, end, file));
+    end += Math.ceil(object.size / PAGE) * PAGE;
+  }
+  let vdsoOffset: number | undefined;
+  if (image.vdso !== undefined) {
+    vdsoOffset = end;
+    const bytes = systemCallVdso(image.vdso);
+    await writeAll(file, bytes, end);
+    end += Math.ceil(bytes.length / PAGE) * PAGE;
+  }
+  return { spans, objects, vdsoOffset, fileSize: end, storedBytes: storedBytes(spans, objects) };
+}
+
+const storedBytes = (spans: readonly StoredSpan[], objects: readonly StoredObject[]): number =>
+  [...spans, ...objects].flatMap(({ runs }) => runs).reduce((sum, run) => sum + run.count * PAGE, 0);
+
+/** Files without names, and shared memory that only mappings refer to. */
+function memoryObjects(image: ProcessImage): ObjectContents[] {
+  const objects = new Map<string, ObjectContents>();
+  for (const { what } of image.files) {
+    if (what.type !== 'memory') continue;
+    const { contents, name, size, inode } = what;
+    objects.set(`${inode}`, {
+      key: `${inode}`,
+      name,
+      size,
+      read: (offset, into) => contents.read(offset, into),
+    });
+  }
+  for (const region of image.regions) {
+    if (isPrivate(region) || !isMemoryFile(region) || objects.has(objectKey(region))) continue;
+    objects.set(objectKey(region), sharedMemory(image, objectKey(region), region.name));
+  }
+  return [...objects.values()];
+}
+
+/** Shared memory without a descriptor, read through the mappings of it. */
+function sharedMemory(image: ProcessImage, key: string, name: string): ObjectContents {
+  const mappings = image.regions.filter(region => !isPrivate(region) && objectKey(region) === key);
+  const size = Math.max(...mappings.map(({ offset, size }) => offset + size));
+  return {
+    key,
+    name: name.replace(/ \(deleted\)$/, ''),
+    size,
+    read(offset, into) {
+      const mapping = mappings.find(
+        region => region.offset <= offset && offset < region.offset + region.size,
+      );
+      // A part that is mapped nowhere cannot be read by the process either.
+      const length = Math.min(
+        into.length,
+        mapping === undefined ? PAGE : mapping.offset + mapping.size - offset,
+      );
+      if (mapping !== undefined) {
+        image.memory.read(mapping.start + BigInt(offset - mapping.offset), into.subarray(0, length));
+      }
+      return length;
+    },
+  };
+}
+
+export interface WrittenImage {
+  /** Bytes of the file, holes included. */
+  readonly fileSize: number;
+  readonly storedBytes: number;
+  /** Bytes of address space of the process. */
+  readonly memoryBytes: number;
+  readonly steps: readonly Step[];
+}
+
+/** Plans the restore program and writes everything around the contents. */
+export async function finishExecutable(
+  image: ProcessImage,
+  contents: StoreResult,
+  file: FileHandle,
+  options: ResumeOptions,
+): Promise<WrittenImage> {
+  const window = chooseWindow(image.regions);
+  const program = planResume(image, window, contents, options);
+  const prefix = `unexec: cannot resume ${image.origin.program}: `;
+  const { bytes: data, steps } = program.layOut(window.data, prefix);
+
+  const manifest = resumeManifest(image, {
+    tool: VERSION,
+    features: neededFeatures(image.origin.cpu),
+    stored: storedByRegion(contents.spans),
+    steps,
+  });
+  const elf = buildExecutable({
+    image,
+    window,
+    spans: contents.spans,
+    data,
+    dataOffset: contents.fileSize,
+    notes: [
+      { type: NOTE.MANIFEST, desc: encodeManifest(manifest) },
+      { type: NOTE.ZONES, desc: encodeZones(image.zones) },
+    ],
+    symbols: options.symbols,
+    extras: extraContents(image, contents),
+  });
+  const layout = layoutElf(elf);
+  await file.truncate(layout.size);
+  for (const { offset, bytes } of writeElf(layout)) await writeAll(file, bytes, offset);
+  return {
+    fileSize: layout.size,
+    storedBytes: contents.storedBytes,
+    memoryBytes: image.regions.reduce((sum, region) => sum + Number(endOf(region) - region.start), 0),
+    steps: program.steps,
+  };
+}
+
+/** What is in the file beside the regions, for the section table. */
+function extraContents(image: ProcessImage, { objects, vdsoOffset }: StoreResult) {
+  const vdso =
+    image.vdso === undefined || vdsoOffset === undefined
+      ? []
+      : [{ name: '.unexec.vdso', offset: vdsoOffset, size: image.vdso.size }];
+  return [
+    ...objects.map(({ name, fileOffset, size }) => ({
+      name: `.unexec.file.${name}`,
+      offset: fileOffset,
+      size,
+    })),
+    ...vdso,
+  ];
+}
+
+function storedByRegion(spans: readonly StoredSpan[]): Map<bigint, number> {
+  const stored = new Map<bigint, number>();
+  for (const { region, runs } of spans) {
+    const bytes = runs.reduce((sum, run) => sum + run.count * PAGE, 0);
+    stored.set(region.start, (stored.get(region.start) ?? 0) + bytes);
+  }
+  return stored;
+}

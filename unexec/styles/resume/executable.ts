@@ -1,0 +1,270 @@
+/**
+ * The ELF executable around an image: headers and restorer at its start, the contents in the middle,
+ * the restorer's data, notes, symbols and sections after them. The regions are sections with addresses
+ * rather than program headers: the kernel limits the number of those and maps them at fixed addresses
+ * that would collide with a new stack; readelf, gdb and perf find everything all the same.
+ *
+ * @module
+ */
+
+import { basename } from 'node:path';
+import {
+  addSection,
+  type ElfFile,
+  type ElfSymbol,
+  EM,
+  ET,
+  encodeNotes,
+  encodeSymbols,
+  newElf,
+  newSection,
+  newSegment,
+  newSymbol,
+  PF,
+  PT,
+  SHF,
+  SHN,
+  SHT,
+  STB,
+} from '../../../formats/elf/index.ts';
+import { endOf, PAGE, type ProcessImage, type Region } from '../../image.ts';
+import { moduleSymbols } from '../../module-symbols.ts';
+import { RESTORER_CODE_OFFSET, RESTORER_X86_64 } from '../../restorer/x86_64.ts';
+import type { StoredSpan } from './contents.ts';
+import { nameOfRegion } from './mappings.ts';
+import type { Window } from './window.ts';
+
+/** Where contents begin in the file: after the page with headers and code. */
+export const CONTENTS_OFFSET = PAGE;
+/** ASLR moves the break of a new process up by less than this (arch_randomize_brk, Linux 6.9). */
+const BRK_RANDOM = 1n << 30n;
+const LOWEST_ADDRESS = 0x1_0000n;
+
+export type SymbolChoice = 'all' | 'program' | 'none';
+
+export interface ExecutableParts {
+  readonly image: ProcessImage;
+  readonly window: Window;
+  readonly spans: readonly StoredSpan[];
+  /** The restorer's data window. */
+  readonly data: Uint8Array;
+  /** Offset of the data in the file, page-aligned, after all contents. */
+  readonly dataOffset: number;
+  readonly notes: readonly { readonly type: number; readonly desc: Uint8Array }[];
+  readonly symbols: SymbolChoice;
+  /** Contents that belong to no region, page-aligned in the file. */
+  readonly extras: readonly { readonly name: string; readonly offset: number; readonly size: number }[];
+}
+
+/** The model of the executable; contents of regions are external (already in the file). */
+export function buildExecutable(parts: ExecutableParts): ElfFile {
+  const { window, data, dataOffset } = parts;
+  const codeStart = window.code + BigInt(RESTORER_CODE_OFFSET);
+  const file = newElf({ type: ET.ET_EXEC, machine: EM.EM_X86_64, entry: codeStart });
+
+  const notes = addSection(
+    file,
+    newSection({
+      name: '.note.unexec',
+      type: SHT.SHT_NOTE,
+      align: 4,
+      contents: encodeNotes(
+        parts.notes.map(note => ({ owner: 'unexec', ...note })),
+        4,
+      ),
+    }),
+  );
+  addSection(
+    file,
+    newSection({
+      name: '.unexec.code',
+      type: SHT.SHT_PROGBITS,
+      flags: SHF.SHF_ALLOC | SHF.SHF_EXECINSTR,
+      address: codeStart,
+      offset: RESTORER_CODE_OFFSET,
+      align: 16,
+      contents: RESTORER_X86_64,
+    }),
+  );
+  addSection(
+    file,
+    newSection({
+      name: '.unexec.data',
+      type: SHT.SHT_PROGBITS,
+      flags: SHF.SHF_ALLOC | SHF.SHF_WRITE,
+      address: window.data,
+      offset: dataOffset,
+      align: PAGE,
+      contents: data,
+    }),
+  );
+  addRegionSections(file, parts);
+  for (const { name, offset, size } of parts.extras) {
+    if (size > 0) addSection(file, newSection({ name, type: SHT.SHT_PROGBITS, offset, size, align: PAGE }));
+  }
+  if (parts.symbols !== 'none') addSymbols(file, parts);
+
+  const codeSize = RESTORER_CODE_OFFSET + RESTORER_X86_64.length;
+  file.segments = [
+    newSegment({
+      type: PT.PT_LOAD,
+      flags: PF.PF_R | PF.PF_X,
+      offset: 0,
+      address: window.code,
+      fileSize: codeSize,
+      memorySize: codeSize,
+      align: PAGE,
+    }),
+    newSegment({
+      type: PT.PT_LOAD,
+      flags: PF.PF_R | PF.PF_W,
+      offset: dataOffset,
+      address: window.data,
+      fileSize: data.length,
+      memorySize: data.length,
+      align: PAGE,
+    }),
+    ...breakSegment(parts),
+    newSegment({ type: PT.PT_NOTE, flags: PF.PF_R, align: 4, sections: [notes] }),
+    newSegment({ type: PT.PT_GNU_STACK, flags: PF.PF_R | PF.PF_W, align: 16 }),
+  ];
+  return file;
+}
+
+/**
+ * A page without contents whose end is the break that the kernel gives the new process, so that brk(2)
+ * can reach the old one even where PR_SET_MM_MAP is refused. Below the window it would not count: the
+ * break follows the highest segment.
+ */
+function breakSegment({ image, window }: ExecutableParts) {
+  const { startBrk } = image.layout;
+  const wanted = startBrk > BRK_RANDOM + LOWEST_ADDRESS ? startBrk - BRK_RANDOM : LOWEST_ADDRESS;
+  const end = wanted & ~BigInt(PAGE - 1);
+  if (end - BigInt(PAGE) < window.end || startBrk === 0n) return [];
+  return [
+    newSegment({
+      type: PT.PT_LOAD,
+      flags: PF.PF_R | PF.PF_W,
+      offset: 0,
+      address: end - BigInt(PAGE),
+      fileSize: 0,
+      memorySize: PAGE,
+      align: PAGE,
+    }),
+  ];
+}
+
+/** One section for each stored stretch, and one without contents for what lies between. */
+function addRegionSections(file: ElfFile, { image, spans }: ExecutableParts): void {
+  const spansOf = new Map<Region, StoredSpan[]>();
+  for (const span of spans) {
+    const list = spansOf.get(span.region);
+    if (list === undefined) spansOf.set(span.region, [span]);
+    else list.push(span);
+  }
+  for (const region of image.regions) {
+    if (region.kind === 'vvar' || region.kind === 'vdso' || region.kind === 'vsyscall') continue;
+    let at = region.start;
+    const gap = (end: bigint): void => {
+      if (end > at) addSection(file, regionSection(region, SHT.SHT_NOBITS, at, Number(end - at), 0));
+    };
+    for (const span of spansOf.get(region) ?? []) {
+      gap(span.address);
+      addSection(file, regionSection(region, SHT.SHT_PROGBITS, span.address, span.size, span.fileOffset));
+      at = endOf({ start: span.address, size: span.size });
+    }
+    gap(endOf(region));
+  }
+}
+
+function regionSection(region: Region, type: number, address: bigint, size: number, offset: number) {
+  return newSection({
+    name: sectionName(region),
+    type,
+    flags: SHF.SHF_ALLOC | (region.write ? SHF.SHF_WRITE : 0) | (region.execute ? SHF.SHF_EXECINSTR : 0),
+    address,
+    offset,
+    size,
+    align: PAGE,
+  });
+}
+
+/** `libc.so.6.r-x`, `heap.rw-`, `anonymous.rw-`. */
+function sectionName(region: Region): string {
+  const base = basename(nameOfRegion(region)).replaceAll(/[[\]]/g, '');
+  const permissions = `${region.read ? 'r' : '-'}${region.write ? 'w' : '-'}${region.execute ? 'x' : '-'}`;
+  return `${base}.${permissions}`;
+}
+
+/** Symbols of the modules at the addresses of the process. */
+function addSymbols(file: ElfFile, { image, symbols }: ExecutableParts): void {
+  const sections = file.sections
+    .map((section, index) => ({ index, start: section.address, end: section.address + BigInt(section.size) }))
+    .filter(({ start, end }) => end > start && start !== 0n)
+    .sort((a, b) => (a.start < b.start ? -1 : 1));
+  const modules = symbols === 'program' ? image.modules.slice(0, 1) : image.modules;
+  const found = modules.flatMap((module, i) =>
+    moduleSymbols(module, i === 0 ? 'all' : 'dynamic').map(symbol => {
+      const index = sectionAt(sections, symbol.address);
+      return newSymbol({
+        ...symbol,
+        value: symbol.address,
+        // Symbols of different modules may have one name: only those of the program stay global.
+        bind: i === 0 ? symbol.bind : STB.STB_LOCAL,
+        sectionIndex: index ?? SHN.SHN_ABS,
+        extended: (index ?? 0) >= SHN.SHN_LORESERVE,
+      });
+    }),
+  );
+  addSymbolTable(file, found);
+}
+
+function addSymbolTable(file: ElfFile, symbols: readonly ElfSymbol[]): void {
+  const { symtab, strtab, firstGlobal, shndx } = encodeSymbols(symbols);
+  const strings = addSection(file, newSection({ name: '.strtab', type: SHT.SHT_STRTAB, contents: strtab }));
+  const table = addSection(
+    file,
+    newSection({
+      name: '.symtab',
+      type: SHT.SHT_SYMTAB,
+      link: strings,
+      info: firstGlobal,
+      align: 8,
+      entsize: 24,
+      contents: symtab,
+    }),
+  );
+  if (shndx === undefined) return;
+  addSection(
+    file,
+    newSection({
+      name: '.symtab_shndx',
+      type: SHT.SHT_SYMTAB_SHNDX,
+      link: table,
+      align: 4,
+      entsize: 4,
+      contents: shndx,
+    }),
+  );
+}
+
+interface Extent {
+  readonly index: number;
+  readonly start: bigint;
+  readonly end: bigint;
+}
+
+/** Binary search: programs have hundreds of thousands of symbols and a thousand sections. */
+function sectionAt(sections: readonly Extent[], address: bigint): number | undefined {
+  let low = 0;
+  let high = sections.length - 1;
+  while (low <= high) {
+    const middle = (low + high) >> 1;
+    const section = sections[middle];
+    if (section === undefined) return undefined;
+    if (address < section.start) high = middle - 1;
+    else if (address >= section.end) low = middle + 1;
+    else return section.index;
+  }
+  return undefined;
+}

@@ -1,0 +1,208 @@
+/**
+ * Steps that map the regions again: from the image's own file, private and lazy, or as fresh memory.
+ *
+ * @module
+ */
+import { endOf, PAGE, type PageRange, type ProcessImage, type Region } from '../../image.ts';
+import type { RestoreProgram } from '../../restorer/program.ts';
+import type { Slot } from '../../restorer/steps.ts';
+import { isStored, mergeRanges, type StoredObject, type StoredSpan } from './contents.ts';
+import { NR } from './system-calls.ts';
+
+const PROT = { READ: 1, WRITE: 2, EXEC: 4 } as const;
+const MAP = {
+  SHARED: 0x01,
+  PRIVATE: 0x02,
+  FIXED: 0x10,
+  ANONYMOUS: 0x20,
+  GROWSDOWN: 0x100,
+  NORESERVE: 0x4000,
+  POPULATE: 0x8000,
+} as const;
+/** Within a span, zero pages up to this many stay a hole of the file rather than a mapping of their own. */
+const HOLE_PAGES = 512;
+/** One pread(2) reads at most this much (MAX_RW_COUNT is a page less than 2 GiB). */
+const READ_LIMIT = 1 << 30;
+
+/** VmFlags of smaps that madvise(2) sets again. */
+const ADVICE: ReadonlyMap<string, { advice: number; name: string }> = new Map([
+  ['hg', { advice: 14, name: 'MADV_HUGEPAGE' }],
+  ['nh', { advice: 15, name: 'MADV_NOHUGEPAGE' }],
+  ['mg', { advice: 12, name: 'MADV_MERGEABLE' }],
+  ['dd', { advice: 16, name: 'MADV_DONTDUMP' }],
+  ['dc', { advice: 10, name: 'MADV_DONTFORK' }],
+  ['wf', { advice: 18, name: 'MADV_WIPEONFORK' }],
+  ['sr', { advice: 2, name: 'MADV_SEQUENTIAL' }],
+  ['rr', { advice: 1, name: 'MADV_RANDOM' }],
+]);
+
+/** One mmap(2) of the restore program. */
+export interface Mapping {
+  readonly address: bigint;
+  readonly size: number;
+  readonly protection: number;
+  readonly flags: number;
+  /** Offset in the image's file; undefined: anonymous memory. */
+  readonly fileOffset: number | undefined;
+  readonly name: string;
+}
+
+const protectionOf = (region: Region): number =>
+  (region.read ? PROT.READ : 0) | (region.write ? PROT.WRITE : 0) | (region.execute ? PROT.EXEC : 0);
+
+export const nameOfRegion = (region: Region): string => region.name || region.kind;
+
+/** Regions that are private mappings in the second life. */
+export const isPrivate = (region: Region): boolean => !region.shared || isReadOnlyFile(region);
+
+/** A shared mapping of a file that can never be written (no VM_MAYWRITE): the same as a private one. */
+const isReadOnlyFile = (region: Region): boolean =>
+  region.shared && region.inode !== 0 && !region.write && !region.flags.has('mw');
+
+const growsDown = (region: Region): boolean => region.flags.has('gd');
+
+/** The mmap calls for private regions, in the order of their addresses, neighbours joined. */
+export function planMappings(image: ProcessImage, spans: readonly StoredSpan[]): Mapping[] {
+  const mappings: Mapping[] = [];
+  for (const region of image.regions) {
+    if (region.kind === 'vvar' || region.kind === 'vdso' || region.kind === 'vsyscall' || !isPrivate(region))
+      continue;
+    const ours = spans.filter(span => span.region === region);
+    for (const mapping of growsDown(region) ? [freshStack(region)] : mapRegion(region, ours)) {
+      const last = mappings.at(-1);
+      const joined = last && join(last, mapping);
+      if (joined === undefined) mappings.push(mapping);
+      else mappings[mappings.length - 1] = joined;
+    }
+  }
+  return mappings;
+}
+
+function mapRegion(region: Region, spans: readonly StoredSpan[]): Mapping[] {
+  const common = {
+    protection: protectionOf(region),
+    name: nameOfRegion(region),
+    flags: MAP.PRIVATE | MAP.FIXED | (region.flags.has('nr') ? MAP.NORESERVE : 0),
+  };
+  const pieces = isStored(region) ? spans.flatMap(span => filePieces(span)) : [];
+  const files = pieces.map(piece => ({ ...common, ...piece }));
+  const [only] = files;
+  if (only !== undefined && files.length === 1 && only.size === region.size) return files;
+  const fresh: Mapping = {
+    ...common,
+    address: region.start,
+    size: region.size,
+    flags: common.flags | MAP.ANONYMOUS,
+    fileOffset: undefined,
+  };
+  if (only === undefined) return [fresh];
+  if (files.length > 1) return [fresh, ...files];
+  // One stretch: memory before and after it, rather than a mapping that is cut in three.
+  const before = Number(only.address - region.start);
+  const after = Number(endOf(region) - endOf({ start: only.address, size: only.size }));
+  return [
+    ...(before > 0 ? [{ ...fresh, size: before }] : []),
+    only,
+    ...(after > 0 ? [{ ...fresh, address: endOf(region) - BigInt(after), size: after }] : []),
+  ];
+}
+
+function filePieces(span: StoredSpan): { address: bigint; size: number; fileOffset: number }[] {
+  return mergeRanges(span.runs, HOLE_PAGES).map(({ first, count }) => ({
+    address: span.address + BigInt(first * PAGE),
+    size: count * PAGE,
+    fileOffset: span.fileOffset + first * PAGE,
+  }));
+}
+
+/** A file mapping cannot grow down: the stack is fresh memory, and its pages are read in. */
+const freshStack = (region: Region): Mapping => ({
+  address: region.start,
+  size: region.size,
+  protection: protectionOf(region),
+  flags: MAP.PRIVATE | MAP.FIXED | MAP.ANONYMOUS | MAP.GROWSDOWN,
+  fileOffset: undefined,
+  name: nameOfRegion(region),
+});
+
+function join(a: Mapping, b: Mapping): Mapping | undefined {
+  const adjacent =
+    a.address + BigInt(a.size) === b.address &&
+    a.protection === b.protection &&
+    a.flags === b.flags &&
+    (a.flags & MAP.GROWSDOWN) === 0 &&
+    (a.fileOffset === undefined ? b.fileOffset === undefined : a.fileOffset + a.size === b.fileOffset);
+  return adjacent ? { ...a, size: a.size + b.size } : undefined;
+}
+
+/** The steps of the mappings, and of what is read into them and advised about them. */
+export function mappingSteps(
+  program: RestoreProgram,
+  image: ProcessImage,
+  mappings: readonly Mapping[],
+  spans: readonly StoredSpan[],
+  self: Slot,
+): void {
+  for (const { address, size, protection, flags, fileOffset, name } of mappings) {
+    const fd = fileOffset === undefined ? -1 : self;
+    program.syscall(`map ${name}`, NR.mmap, [address, size, protection, flags, fd, fileOffset ?? 0]);
+  }
+  for (const region of image.regions) {
+    if (growsDown(region))
+      readIn(
+        program,
+        spans.filter(span => span.region === region),
+        self,
+      );
+    if (region.kind === 'vvar' || region.kind === 'vdso') continue;
+    for (const [flag, { advice, name }] of ADVICE) {
+      if (!region.flags.has(flag)) continue;
+      program.syscall(name, NR.madvise, [region.start, region.size, advice], { bestEffort: true });
+    }
+  }
+}
+
+/** Reads stored pages into fresh memory. */
+function readIn(program: RestoreProgram, spans: readonly StoredSpan[], self: Slot): void {
+  for (const span of spans) {
+    for (const run of span.runs) readRun(program, span, run, self);
+  }
+}
+
+function readRun(program: RestoreProgram, span: StoredSpan, run: PageRange, self: Slot): void {
+  const size = run.count * PAGE;
+  for (let at = 0; at < size; at += READ_LIMIT) {
+    const offset = run.first * PAGE + at;
+    program.syscall(`read ${nameOfRegion(span.region)}`, NR.pread64, [
+      self,
+      span.address + BigInt(offset),
+      Math.min(READ_LIMIT, size - at),
+      span.fileOffset + offset,
+    ]);
+  }
+}
+
+/** Shared memory: objects are made by `files.ts`, and mapped from the slot of each. */
+export function sharedMappingSteps(
+  program: RestoreProgram,
+  image: ProcessImage,
+  objects: ReadonlyMap<string, { readonly slot: Slot; readonly object: StoredObject | undefined }>,
+): void {
+  for (const region of image.regions) {
+    if (isPrivate(region)) continue;
+    const object = objects.get(objectKey(region));
+    if (object === undefined) continue;
+    program.syscall(`map shared ${nameOfRegion(region)}`, NR.mmap, [
+      region.start,
+      region.size,
+      protectionOf(region),
+      MAP.SHARED | MAP.FIXED,
+      object.slot,
+      region.offset,
+    ]);
+  }
+}
+
+/** Mappings of one object (memfd, shared anonymous memory, file) have the same key. */
+export const objectKey = (region: { readonly device: string; readonly inode: number }): string =>
+  `${region.inode}`;
