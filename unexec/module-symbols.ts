@@ -17,7 +17,7 @@ import {
   STT,
 } from '../formats/elf/index.ts';
 import { FileSource } from './file-source.ts';
-import type { EnvironmentWord, Module } from './image.ts';
+import type { Module } from './image.ts';
 
 export interface ModuleSymbol extends ElfSymbol {
   /** Address in the process. */
@@ -78,29 +78,4 @@ export function findSymbol(modules: readonly Module[], name: string): ModuleSymb
     if (symbol !== undefined) return symbol;
   }
   return undefined;
-}
-
-/** glibc's and musl's words for arguments and environment; those of `argv` only count at `main`. */
-const ENVIRONMENT_NAMES: ReadonlyMap<string, EnvironmentWord['holds']> = new Map([
-  ['environ', 'envp'],
-  ['__environ', 'envp'],
-  ['_environ', 'envp'],
-]);
-const ARGUMENT_NAMES: ReadonlyMap<string, EnvironmentWord['holds']> = new Map([
-  ['_dl_argv', 'argv'],
-  ['__libc_argv', 'argv'],
-  ['program_invocation_name', 'argv[0]'],
-  ['__progname_full', 'argv[0]'],
-]);
-
-/** Where the C library keeps its pointers to environment and, when frozen at `main`, arguments. */
-export function findEnvironment(modules: readonly Module[], atMain: boolean): EnvironmentWord[] {
-  const words = new Map<bigint, EnvironmentWord>();
-  for (const module of modules) {
-    for (const { name, address, type } of moduleSymbols(module, module === modules[0] ? 'all' : 'dynamic')) {
-      const holds = ENVIRONMENT_NAMES.get(name) ?? (atMain ? ARGUMENT_NAMES.get(name) : undefined);
-      if (holds !== undefined && type === STT.STT_OBJECT) words.set(address, { address, holds });
-    }
-  }
-  return [...words.values()];
 }

@@ -83,10 +83,11 @@ export interface ZoneThread {
  */
 export function findZones(view: ZoneView): MallocZone[] {
   const reader = boundedReader(view);
+  const lists = boundedReader(view);
   const libcs = findArenas(view, reader);
   const zones = libcs.flatMap(({ main, threads }) => [
-    ...mainArenaZones(view, reader, main),
-    ...threads.flatMap(arena => threadArenaZones(view, reader, arena)),
+    ...mainArenaZones(view, lists, main),
+    ...threads.flatMap(arena => threadArenaZones(view, reader, lists, arena)),
   ]);
   if (!zones.some(zone => zone.kind === 'heap')) zones.push(...brkHeap(view));
 

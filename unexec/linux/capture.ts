@@ -6,6 +6,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { viewOf } from '../../formats/struct.ts';
+import { findEnvironment } from '../environment.ts';
 import type { Reason } from '../errors.ts';
 import { UnexecError } from '../errors.ts';
 import type {
@@ -19,7 +20,7 @@ import type {
   Vdso,
 } from '../image.ts';
 import { endOf } from '../image.ts';
-import { findEnvironment } from '../module-symbols.ts';
+import { findOwnedMutexes } from '../word-search.ts';
 import { findZones, refineRegionKinds } from '../zones.ts';
 import { captureDescriptors, type DescriptorOptions } from './descriptors.ts';
 import { ProcessMemory } from './memory.ts';
@@ -88,9 +89,10 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
     if (stop === undefined) throw new UnexecError('CANNOT_STOP', `thread ${remote.tid} runs`);
     const thread = captureThread(pid, remote, stop, memory, scratch);
     // unexec_freeze() sees its prctl return 1 in the second life.
-    return thread.tid === options.request?.tid
-      ? { ...thread, registers: { ...thread.registers, rax: 1n } }
-      : thread;
+    const registers =
+      thread.tid === options.request?.tid ? { ...thread.registers, rax: 1n } : thread.registers;
+    const owned = findOwnedMutexes({ regions: plainRegions, memory }, thread.tid);
+    return { ...thread, registers, tidWords: [...thread.tidWords, ...owned] };
   });
   const status = readStatus(pid);
   const signals = captureSignals(main, status, memory, scratch);
@@ -128,7 +130,7 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
     zones,
     request: options.request?.address,
     atMain: options.atMain,
-    environment: findEnvironment(modules, options.atMain),
+    environment: findEnvironment({ regions, modules, layout, memory }, options.atMain),
     umask: Number.parseInt(status.get('Umask') ?? '0022', 8),
     cwd,
     refusals: [...refuseState(pid, status, cwd), ...refuseRegions(regions), ...descriptors.refusals],

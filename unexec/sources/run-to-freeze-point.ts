@@ -214,7 +214,10 @@ class Run {
   #aimAtMain(): void {
     const modules = this.#modules();
     const main = findSymbol(modules.slice(0, 1), 'main');
-    if (main !== undefined) return this.#aim(main.address);
+    if (main !== undefined) {
+      this.#aim(main.address);
+      return;
+    }
     const start = findSymbol(modules, '__libc_start_main');
     if (start === undefined) {
       throw new UnexecError(
@@ -245,7 +248,8 @@ class Run {
     }
     if (symbol !== undefined) {
       if (this.#linkMap !== undefined) this.#breakpoints.remove(this.#linkMap);
-      return this.#aim(symbol.address);
+      this.#aim(symbol.address);
+      return;
     }
     if (this.#linkMap !== undefined) return;
     this.#linkMap = findSymbol(modules, '_dl_debug_state')?.address;

@@ -3,7 +3,7 @@
  * every boundary tag verified, because the process may have been stopped in the middle of malloc.
  *
  * Walking the free lists costs in proportion to what is free, and touches no page that only holds
- * used chunks. The other way, from chunk to chunk, looks at every one: a check for small heaps.
+ * used chunks. The other way, from chunk to chunk (chunk-walk.ts), looks at every one.
  *
  * Chunks in a thread's cache (tcache) count as used, as in mallinfo2: each is marked used, in no list
  * of the arena, and belongs to the thread until it ends.
@@ -25,15 +25,12 @@ export interface Extent extends Range {
   binned: bigint;
 }
 
-const PREV_INUSE = 1n;
+export const PREV_INUSE = 1n;
 const IS_MMAPPED = 2n;
-const FLAGS = 7n;
-
-/** `size` of the two chunks, too small to be real, that malloc puts before memory that is not its own. */
-const FENCEPOST = 16n | PREV_INUSE;
+export const FLAGS = 7n;
 
 /** Smallest chunk; all chunks are multiples of 16. */
-const MINSIZE = 32n;
+export const MINSIZE = 32n;
 
 /** Bins 2 to 63 hold chunks of 16 times their number. */
 const NSMALLBINS = 64;
@@ -41,9 +38,6 @@ const NBINS = 128;
 
 /** Free chunks looked at in one arena; a second of work. */
 const MAX_CHUNKS = 1 << 20;
-
-/** Heaps up to this many bytes are walked from chunk to chunk; a twentieth of a second, half a one at worst. */
-const MAX_WALKED = 64n << 20n;
 
 /**
  * Adds each free chunk of the arena, `top` included, to `free` of the extent that contains it.
@@ -135,27 +129,4 @@ function addChunk(count: Count, chunk: bigint, size: bigint): Extent | undefined
   if (chunk + size > extent.end || count.left-- <= 0) return undefined;
   extent.free += size;
   return extent.free <= extent.end - extent.start ? extent : undefined;
-}
-
-/**
- * Whether what the boundary tags say is free from the chunk `first` to `top` is exactly what is in
- * bins. Between two steps of malloc or free it is not: a chunk has left its bin and is not yet used, or
- * the reverse. A process with one thread takes no lock that would tell.
- *
- * True without a look where looking would cost too much, or where somebody else's sbrk lies between.
- */
-export function tagsAgree(reader: BoundedReader, extent: Extent, first: bigint, top: bigint): boolean {
-  if (top - first > MAX_WALKED) return true;
-  let free = 0n;
-  for (let chunk = first; chunk !== top; ) {
-    const head = reader.word(chunk + 8n);
-    if (head === undefined) return false;
-    if (head === FENCEPOST) return true;
-    const next = chunk + (head & ~FLAGS);
-    const nextHead = reader.word(next + 8n);
-    if (next < chunk + MINSIZE || next > top || nextHead === undefined) return false;
-    if ((nextHead & PREV_INUSE) === 0n) free += next - chunk;
-    chunk = next;
-  }
-  return free === extent.binned;
 }

@@ -88,7 +88,9 @@ export interface Arenas {
  * when nobody has called its malloc yet, and when its ring of arenas is damaged.
  */
 export function findArenas(view: ZoneView, reader: BoundedReader): Arenas[] {
-  const libcs = view.modules.filter(module => /\/libc(\.so\.6|-2\.\d+\.so)$/.test(module.path));
+  const libcs = view.modules.filter(module =>
+    /\/libc(\.so\.6|-2\.\d+\.so)( \(deleted\))?$/.test(module.path),
+  );
   // Without a libc.so it is part of the program, or this image was thawed from one file that is all modules.
   const modules = libcs.length > 0 ? libcs : view.modules;
   return modules.map(module => arenasOf(view, reader, module)).filter(found => found !== undefined);

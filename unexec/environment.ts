@@ -1,0 +1,83 @@
+/**
+ * Where a process keeps pointers to its arguments and environment, so that the second life sees its new
+ * ones. The C library's `environ` is replaced only where that is safe:
+ *
+ * - it still points to the vector that the kernel made: then every copy of that pointer is replaced
+ *   with it (perl compares its own copy at exit, and frees what it believes to have made);
+ * - or to one that libc's setenv made (libc then remembers the same pointer beside it);
+ * - otherwise the program keeps its environment by itself, and goes on with it.
+ *
+ * @module
+ */
+import { STT } from '../formats/elf/index.ts';
+import { viewOf } from '../formats/struct.ts';
+import type { AddressLayout, EnvironmentWord, MemoryReader, Module, Region } from './image.ts';
+import { moduleSymbols } from './module-symbols.ts';
+import { findWords } from './word-search.ts';
+
+export interface EnvironmentView {
+  readonly regions: readonly Region[];
+  readonly modules: readonly Module[];
+  readonly layout: AddressLayout;
+  readonly memory: MemoryReader;
+}
+
+const ENVIRONMENT_NAMES: ReadonlySet<string> = new Set(['environ', '__environ', '_environ']);
+/** Pointers that count only while `main` has not run: afterwards the program holds copies. */
+const ARGUMENT_NAMES: ReadonlyMap<string, EnvironmentWord['holds']> = new Map([
+  ['_dl_argv', 'argv'],
+  ['__libc_argv', 'argv'],
+  ['program_invocation_name', 'argv[0]'],
+  ['__progname_full', 'argv[0]'],
+]);
+
+/** The words to be stored at each start. */
+export function findEnvironment(view: EnvironmentView, atMain: boolean): EnvironmentWord[] {
+  const symbols = view.modules.flatMap((module, i) =>
+    moduleSymbols(module, i === 0 ? 'all' : 'dynamic').filter(({ type }) => type === STT.STT_OBJECT),
+  );
+  const named = symbols.flatMap(({ name, address }): EnvironmentWord[] => {
+    const holds = atMain ? ARGUMENT_NAMES.get(name) : undefined;
+    return holds === undefined ? [] : [{ address, holds }];
+  });
+  const variables = new Set(
+    symbols.flatMap(({ name, address }) => (ENVIRONMENT_NAMES.has(name) ? [address] : [])),
+  );
+  const words = [...named, ...environmentWords(view, [...variables])];
+  return [...new Map(words.map(word => [word.address, word])).values()];
+}
+
+function environmentWords(view: EnvironmentView, variables: readonly bigint[]): EnvironmentWord[] {
+  const original = kernelVector(view);
+  return variables.flatMap(variable => {
+    const value = readWord(view.memory, variable);
+    if (value === 0n) return []; // the copy of a module that nobody uses
+    if (value === original) {
+      const copies = findWords(view, original);
+      return [...copies, variable].map(address => ({ address, holds: 'envp' as const }));
+    }
+    return isLibcs(view, variable, value) ? [{ address: variable, holds: 'envp' as const }] : [];
+  });
+}
+
+/** Address of the first environment pointer on the stack of a new process: after argc, argv and 0. */
+function kernelVector({ layout, memory }: EnvironmentView): bigint {
+  const argc = readWord(memory, layout.startStack);
+  return layout.startStack + 8n * (argc + 2n);
+}
+
+/** setenv(3) remembers the vector that it made, in a word of libc's own data. */
+function isLibcs({ regions, modules, memory }: EnvironmentView, variable: bigint, value: bigint): boolean {
+  const libc = modules.find(({ start, end }) => start <= variable && variable < end);
+  if (libc === undefined) return false;
+  const data = regions.filter(
+    region => region.write && libc.start <= region.start && region.start < libc.end,
+  );
+  return findWords({ regions: data, memory }, value).some(address => address !== variable);
+}
+
+const readWord = (memory: MemoryReader, address: bigint): bigint => {
+  const bytes = new Uint8Array(8);
+  memory.read(address, bytes);
+  return viewOf(bytes).getBigUint64(0, true);
+};

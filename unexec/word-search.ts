@@ -1,0 +1,69 @@
+/**
+ * Searches a process for words that hold a given value: copies of one particular pointer, or of one
+ * thread's id within a lock. Only memory where programs keep such things is searched (data of modules,
+ * stacks, the start of each other writable region), so a heap of gigabytes costs no more than a small one.
+ *
+ * @module
+ */
+import { type MemoryReader, PAGE, type Region } from './image.ts';
+
+/** Bytes of a region that are searched: what a program allocates early, its state, is at the start. */
+const LIMIT = 16 << 20;
+const CHUNK = 1 << 20;
+
+export interface SearchView {
+  readonly regions: readonly Region[];
+  readonly memory: MemoryReader;
+}
+
+/** Addresses of aligned 64-bit words with this value. */
+export function findWords(view: SearchView, value: bigint): bigint[] {
+  const low = Number(BigInt.asIntN(32, value));
+  const high = Number(BigInt.asIntN(32, value >> 32n));
+  const found: bigint[] = [];
+  scan(view, (words, address) => {
+    for (let i = words.indexOf(low); i >= 0; i = words.indexOf(low, i + 1)) {
+      if (i % 2 === 0 && words[i + 1] === high) found.push(address + BigInt(i * 4));
+    }
+  });
+  return found;
+}
+
+/**
+ * Addresses of the `__owner` word of locked glibc mutexes that are owned by a thread and remember it:
+ * recursive and error-checking ones, which compare it with the caller's. The fields around it must fit
+ * (`struct __pthread_mutex_s`: __lock, __count, __owner, __nusers, __kind; nptl, glibc 2.4 to 2.41).
+ */
+export function findOwnedMutexes(view: SearchView, tid: number): bigint[] {
+  const found: bigint[] = [];
+  scan(view, (words, address) => {
+    for (let i = words.indexOf(tid); i >= 0; i = words.indexOf(tid, i + 1)) {
+      if (i < 2 || i % 2 !== 0) continue;
+      const [lock = 0, count = 0, , users = 0, kind = 0] = words.subarray(i - 2, i + 3);
+      const type = kind & 3;
+      const remembers = (type === 1 && count >= 1) || (type === 2 && count === 0);
+      if ((lock === 1 || lock === 2) && remembers && users === 1 && (kind & ~0x1ff) === 0) {
+        found.push(address + BigInt(i * 4));
+      }
+    }
+  });
+  return found;
+}
+
+/** Calls with chunks of writable private memory as 32-bit words, each with its address. */
+function scan({ regions, memory }: SearchView, look: (words: Int32Array, address: bigint) => void): void {
+  const buffer = new Uint8Array(CHUNK);
+  for (const region of regions) {
+    if (!region.write || !region.read || region.shared) continue;
+    let left = LIMIT;
+    for (const { first, count } of memory.touched(region)) {
+      for (let at = 0; at < count * PAGE && left > 0; at += CHUNK) {
+        const length = Math.min(CHUNK, count * PAGE - at, left);
+        const address = region.start + BigInt(first * PAGE + at);
+        memory.read(address, buffer.subarray(0, length));
+        look(new Int32Array(buffer.buffer, 0, length / 4), address);
+        left -= length;
+      }
+    }
+  }
+}
