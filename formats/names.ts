@@ -11,7 +11,9 @@ export type ConstantTable = Readonly<Record<string, number>>;
 
 /** The C name of a value: `PT_LOAD`, or `0x6474e5ff` where the table has none. The first name wins. */
 export function nameOf(table: ConstantTable, value: number | bigint): string {
-  return reversed(table).get(Number(value)) ?? hex(value);
+  // A bigint beyond 2^53 rounds, perhaps to a value of the table.
+  const exact = BigInt(Number(value)) === BigInt(value);
+  return (exact ? reversed(table).get(Number(value)) : undefined) ?? hex(value);
 }
 
 /**
