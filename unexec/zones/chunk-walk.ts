@@ -16,7 +16,7 @@ import { FLAGS, MINSIZE, PREV_INUSE } from './free-chunks.ts';
 import type { Range } from './regions.ts';
 
 /** Two chunks of this size, too small to be real, end each stretch of memory but the newest. */
-const FENCEPOST = 16n | PREV_INUSE;
+const FENCEPOST = 16n;
 
 /** Bytes walked at most; a twentieth of a second, half a one if all chunks are small. */
 const MAX_WALKED = 64n << 20n;
@@ -50,7 +50,7 @@ function walkStretch(reader: BoundedReader, first: bigint, limit: bigint, top: b
   let tagged = 0n;
   let chunk = first;
   let head = reader.word(chunk + 8n);
-  while (head !== undefined && head !== FENCEPOST && chunk !== top) {
+  while (head !== undefined && (head & ~FLAGS) !== FENCEPOST && chunk !== top) {
     const next = chunk + (head & ~FLAGS);
     if (next < chunk + MINSIZE || next >= limit) return undefined;
     head = reader.word(next + 8n);
@@ -58,6 +58,6 @@ function walkStretch(reader: BoundedReader, first: bigint, limit: bigint, top: b
     chunk = next;
   }
   if (head === undefined) return undefined;
-  const end = chunk === top ? top + (head & ~FLAGS) : chunk + 2n * 16n;
+  const end = chunk === top ? top + (head & ~FLAGS) : chunk + 2n * FENCEPOST;
   return end % PAGE_BIG === 0n && end > chunk && end <= limit ? { end, tagged } : undefined;
 }
