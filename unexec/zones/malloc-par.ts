@@ -57,7 +57,8 @@ function candidates(view: ZoneView, reader: BoundedReader, main: Arena): Tail[] 
   const found: Tail[] = [];
   for (let at = main.address - REACH; at < main.address + REACH; at += 8n) {
     const sbrk_base = reader.word(at);
-    if (!sbrk_base || !isHeap(view, sbrk_base)) continue;
+    if (sbrk_base === undefined) continue;
+    if (main.state.system_mem === 0n ? sbrk_base !== 0n : !isHeap(view, sbrk_base)) continue;
     for (const layout of TAILS) {
       const bytes = reader.bytes(at - BigInt(layout.offsets.sbrk_base), layout.size);
       const tail = bytes && layout.read(bytes, 0, true);
@@ -67,7 +68,7 @@ function candidates(view: ZoneView, reader: BoundedReader, main: Arena): Tail[] 
   return found;
 }
 
-/** `sbrk_base` is where the main arena's memory begins. */
+/** `sbrk_base` is where the main arena's memory begins, 0 as long as it has none. */
 function isHeap(view: ZoneView, address: bigint): boolean {
   const region = regionAt(view.regions, address);
   return region?.write === true && (region.name === '[heap]' || isAnonymous(region));
@@ -81,6 +82,9 @@ const isPlausible = (tail: Tail): boolean =>
   tail.mmapped_mem % PAGE_BIG === 0n &&
   tail.mmapped_mem >= BigInt(tail.n_mmaps) * PAGE_BIG &&
   (tail.n_mmaps > 0 || tail.mmapped_mem === 0n) &&
+  // Zeros alone prove nothing.
+  (tail.n_mmaps > 0 || tail.sbrk_base !== 0n) &&
+  tail.max_n_mmaps > 0 === tail.max_mmapped_mem > 0n &&
   tail.max_mmapped_mem >= tail.mmapped_mem &&
   tail.max_mmapped_mem % PAGE_BIG === 0n &&
   tail.max_mmapped_mem < 1n << 47n;
