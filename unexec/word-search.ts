@@ -30,24 +30,28 @@ export function findWords(view: SearchView, value: bigint): bigint[] {
 }
 
 /**
- * Addresses of the `__owner` word of locked glibc mutexes that are owned by a thread and remember it:
- * recursive and error-checking ones, which compare it with the caller's. The fields around it must fit
+ * The `__owner` words of locked glibc mutexes that remember their owner, by the owner's tid: recursive
+ * and error-checking ones, which compare it with the caller's. The fields around it must fit
  * (`struct __pthread_mutex_s`: __lock, __count, __owner, __nusers, __kind; nptl, glibc 2.4 to 2.41).
  */
-export function findOwnedMutexes(view: SearchView, tid: number): bigint[] {
-  const found: bigint[] = [];
+export function findOwnedMutexes(view: SearchView, tids: readonly number[]): Map<number, bigint[]> {
+  const found = new Map<number, bigint[]>(tids.map(tid => [tid, []]));
   scan(view, (words, address) => {
-    for (let i = words.indexOf(tid); i >= 0; i = words.indexOf(tid, i + 1)) {
-      if (i < 2 || i % 2 !== 0) continue;
-      const [lock = 0, count = 0, , users = 0, kind = 0] = words.subarray(i - 2, i + 3);
-      const type = kind & 3;
-      const remembers = (type === 1 && count >= 1) || (type === 2 && count === 0);
-      if ((lock === 1 || lock === 2) && remembers && users === 1 && (kind & ~0x1ff) === 0) {
-        found.push(address + BigInt(i * 4));
+    for (const [tid, addresses] of found) {
+      for (let i = words.indexOf(tid); i >= 0; i = words.indexOf(tid, i + 1)) {
+        if (isOwner(words, i)) addresses.push(address + BigInt(i * 4));
       }
     }
   });
   return found;
+}
+
+function isOwner(words: Int32Array, i: number): boolean {
+  if (i < 2 || i % 2 !== 0) return false;
+  const [lock = 0, count = 0, , users = 0, kind = 0] = words.subarray(i - 2, i + 3);
+  const type = kind & 3;
+  const remembers = (type === 1 && count >= 1) || (type === 2 && count === 0);
+  return (lock === 1 || lock === 2) && remembers && users === 1 && (kind & ~0x1ff) === 0;
 }
 
 /** Calls with chunks of writable private memory as 32-bit words, each with its address. */

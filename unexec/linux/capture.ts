@@ -84,6 +84,7 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
   const [main] = remotes;
   if (main === undefined) throw new UnexecError('PROCESS_GONE', `process ${pid} has no thread`);
 
+  const mutexes = findOwnedMutexes({ regions: plainRegions, memory }, [...tracee.threads.keys()]);
   const threads = remotes.map(remote => {
     const stop = tracee.stopOf(remote.tid);
     if (stop === undefined) throw new UnexecError('CANNOT_STOP', `thread ${remote.tid} runs`);
@@ -91,7 +92,7 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
     // unexec_freeze() sees its prctl return 1 in the second life.
     const registers =
       thread.tid === options.request?.tid ? { ...thread.registers, rax: 1n } : thread.registers;
-    const owned = findOwnedMutexes({ regions: plainRegions, memory }, thread.tid);
+    const owned = mutexes.get(thread.tid) ?? [];
     return { ...thread, registers, tidWords: [...thread.tidWords, ...owned] };
   });
   const status = readStatus(pid);

@@ -258,13 +258,15 @@ export class Tracee {
     } catch {
       return; // gone already
     }
+    // The first thread is only reported once the others have been waited for; each has an exit stop.
     const deadline = performance.now() + 5000;
-    while (performance.now() < deadline) {
-      for (const tid of [...this.threads.keys()]) if (tid !== this.pid) waitpid(tid, WNOHANG | WALL);
-      const waited = waitpid(this.pid, WNOHANG | WALL);
-      if (waited === undefined) continue;
-      if ('errno' in waited || (waited.status & 0xff) !== 0x7f) break;
-      ptrace(PTRACE.CONT, this.pid, 0, 0); // the exit stop
+    while (this.threads.size > 0 && performance.now() < deadline) {
+      for (const tid of [...this.threads.keys()].reverse()) {
+        const waited = waitpid(tid, WNOHANG | WALL);
+        if (waited === undefined) continue;
+        if ('errno' in waited || (waited.status & 0xff) !== 0x7f) this.threads.delete(tid);
+        else ptrace(PTRACE.CONT, tid, 0, 0);
+      }
     }
     this.threads.clear();
   }
