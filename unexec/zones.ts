@@ -100,7 +100,7 @@ export function findZones(view: ZoneView): MallocZone[] {
 /** The brk heap of a process whose allocator is not known. */
 function brkHeap({ layout }: ZoneView): MallocZone[] {
   const size = Number(layout.brk - layout.startBrk);
-  if (size <= 0) return [];
+  if (size <= 0 || !Number.isSafeInteger(size)) return [];
   return [{ ...wholeZone(layout.startBrk, size), kind: 'heap', used: undefined }];
 }
 

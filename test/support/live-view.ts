@@ -6,62 +6,72 @@
  * @module
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, readSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { endOf, PAGE, type Region } from '../../unexec/image.ts';
 import type { ZoneView } from '../../unexec/zones.ts';
 
 export interface LiveView {
-  readonly view: ZoneView;
   readonly pid: number;
-  /** What the program has written. */
+  /** What the program had written when it stopped itself. */
   readonly output: string;
+  readonly view: ZoneView;
+  /** Lets it run on for a moment, stops it wherever it is, and looks again. */
+  later(milliseconds: number): Promise<ZoneView>;
 }
 
-/** Starts the program, waits until it has stopped, hands its view to `look`, and ends it. */
+/** Starts the program, waits until it has stopped itself, hands it to `look`, and ends it. */
 export async function withStopped<T>(
   program: string,
   args: readonly string[],
   look: (live: LiveView) => T | Promise<T>,
   env: Readonly<Record<string, string>> = {},
 ): Promise<T> {
+  // Not a pipe: what is written to a file can be read as soon as the program has stopped.
+  const written = join(mkdtempSync(join(tmpdir(), 'unexec-live-')), 'output');
+  const stdout = openSync(written, 'w');
   const child = spawn(program, args, {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', stdout, 'inherit'],
     env: { ...process.env, ...env },
-  });
-  let output = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    output += text;
   });
   let memory: number | undefined;
   try {
     const pid = await untilStopped(child);
-    memory = openSync(`/proc/${pid}/mem`, 'r');
-    return await look({ view: liveView(pid, memory, output), pid, output });
+    const output = readFileSync(written, 'utf8');
+    const opened = openSync(`/proc/${pid}/mem`, 'r');
+    memory = opened;
+    const later = async (milliseconds: number): Promise<ZoneView> => {
+      child.kill('SIGCONT');
+      await setTimeout(milliseconds);
+      child.kill('SIGSTOP');
+      await untilStopped(child);
+      return liveView(pid, opened, output);
+    };
+    return await look({ pid, output, view: liveView(pid, opened, output), later });
   } finally {
-    if (memory !== undefined) closeSync(memory);
     child.kill('SIGKILL');
+    for (const file of [stdout, memory]) if (file !== undefined) closeSync(file);
+    rmSync(dirname(written), { recursive: true });
   }
 }
 
 async function untilStopped(child: ChildProcess): Promise<number> {
-  for (let waited = 0; waited < 60_000; waited += 5) {
-    await setTimeout(5);
+  const { pid } = child;
+  if (pid === undefined) throw new Error(`${child.spawnfile} cannot be started`);
+  for (let waited = 0; waited < 60_000; waited++) {
+    await setTimeout(1);
     if (child.exitCode !== null || child.signalCode !== null) break;
-    if (child.pid !== undefined && stat(child.pid)[2] === 'T') {
-      // Its last output may still be in the pipe.
-      await setTimeout(20);
-      return child.pid;
-    }
+    if (readdirSync(`/proc/${pid}/task`).every(tid => stat(`${pid}/task/${tid}`)[2] === 'T')) return pid;
   }
-  throw new Error(`${child.spawnfile} has not stopped itself (exit code ${child.exitCode})`);
+  throw new Error(`${child.spawnfile} has not stopped (exit code ${child.exitCode})`);
 }
 
-/** The view of a process that stays stopped. */
-export function liveView(pid: number, memory: number, output: string): ZoneView {
+function liveView(pid: number, memory: number, output: string): ZoneView {
   const regions = parseMaps(readFileSync(`/proc/${pid}/maps`, 'utf8'));
-  const startBrk = BigInt(stat(pid)[46] ?? 0);
-  const heap = regions.filter(region => region.name === '[heap]').at(-1);
+  const startBrk = BigInt(stat(`${pid}`)[46] ?? 0);
+  const heap = regions.findLast(region => region.name === '[heap]');
   return {
     regions,
     modules: modulesOf(regions),
@@ -74,8 +84,9 @@ export function liveView(pid: number, memory: number, output: string): ZoneView 
       read: (address, into) => {
         let done = 0;
         try {
-          while (done < into.length)
+          while (done < into.length) {
             done += readSync(memory, into, done, into.length - done, Number(address) + done);
+          }
         } catch {
           into.fill(0, done);
         }
@@ -84,11 +95,11 @@ export function liveView(pid: number, memory: number, output: string): ZoneView 
   };
 }
 
-/** Fields of /proc/PID/stat, counted from 0; comm may contain spaces. */
-function stat(pid: number): string[] {
-  const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+/** Fields of /proc/TASK/stat from the second on, which may contain spaces; counted from 0. */
+function stat(task: string): string[] {
+  const text = readFileSync(`/proc/${task}/stat`, 'latin1');
   const end = text.lastIndexOf(')');
-  return [String(pid), text.slice(text.indexOf('(') + 1, end), ...text.slice(end + 2).split(' ')];
+  return ['', text.slice(text.indexOf('(') + 1, end), ...text.slice(end + 2).split(' ')];
 }
 
 const parseMaps = (text: string): Region[] =>

@@ -4,8 +4,17 @@
  */
 import test, { type ExecutionContext } from 'ava';
 import { findZones, type MallocZone, type ZoneKind } from '../../../unexec/zones.ts';
-import { compileSample } from '../../support/compile-sample.ts';
+import { compileSample } from '../../support/compile.ts';
 import { type LiveView, withStopped } from '../../support/live-view.ts';
+import { sandbox } from '../../support/sandbox.ts';
+
+const compiled = new Map<string, string>();
+const program = (sample: string, ...flags: string[]): string => {
+  const key = [sample, ...flags].join(' ');
+  const path = compiled.get(key) ?? compileSample(sandbox('zones'), sample, flags);
+  compiled.set(key, path);
+  return path;
+};
 
 const HEAP_MAX_SIZE = 64 << 20;
 
@@ -40,8 +49,12 @@ const zonesOf = async (
   ...flags: string[]
 ): Promise<MallocZone[]> => {
   const args = [use.threads, use.chunks, use.largest, use.percentFreed].map(String);
-  const program = compileSample('malloc-zones', ...flags);
-  return await withStopped(program, args, live => agreesWithMallinfo(t, live), env);
+  return await withStopped(
+    program('malloc-zones.c', ...flags),
+    args,
+    live => agreesWithMallinfo(t, live),
+    env,
+  );
 };
 
 const exact = test.macro({
@@ -91,8 +104,7 @@ test('findZones() finds all heaps of a thread arena that needs more than 64 MiB'
 });
 
 test('findZones() tells adjacent mmapped chunks apart that the kernel has merged', async t => {
-  const program = compileSample('malloc-zones');
-  await withStopped(program, ['2', '400', '500000', '30'], live => {
+  await withStopped(program('malloc-zones.c'), ['2', '400', '500000', '30'], live => {
     const chunks = ofKind(agreesWithMallinfo(t, live), 'mmapped-chunk');
     const starts = new Set(live.view.regions.map(region => region.start));
     t.true(chunks.filter(chunk => !starts.has(chunk.base)).length >= 2);
@@ -101,7 +113,7 @@ test('findZones() tells adjacent mmapped chunks apart that the kernel has merged
 
 test('findZones() follows a main arena beyond a brk heap that cannot grow', async t => {
   for (const chunks of ['500', '1000', '5000']) {
-    await withStopped(compileSample('malloc-beyond-brk'), [chunks], live => {
+    await withStopped(program('malloc-beyond-brk.c'), [chunks], live => {
       const zones = agreesWithMallinfo(t, live);
       t.deepEqual(
         zones.map(zone => zone.kind),
@@ -114,7 +126,7 @@ test('findZones() follows a main arena beyond a brk heap that cannot grow', asyn
 
 test('findZones() gives a brk heap without numbers where there is no glibc', async t => {
   const flags = ['-static', '-nostdlib', '-ffreestanding', '-fno-stack-protector'];
-  await withStopped(compileSample('no-libc', ...flags), [], ({ view }) => {
+  await withStopped(program('no-libc.c', ...flags), [], ({ view }) => {
     const { startBrk } = view.layout;
     const zone = { kind: 'heap', base: startBrk, size: 0x5000, used: undefined, highWater: 0x5000 } as const;
     t.deepEqual(findZones(view), [{ ...zone, pageSize: 4096, isDefault: false }]);
@@ -123,7 +135,7 @@ test('findZones() gives a brk heap without numbers where there is no glibc', asy
 
 test('findZones() gives up on numbers, not on zones, in a heap of more than a million free pieces', async t => {
   const args = ['1', '1000000', '300', '60'];
-  await withStopped(compileSample('malloc-zones'), args, ({ view }) => {
+  await withStopped(program('malloc-zones.c'), args, ({ view }) => {
     let bytes = 0;
     const memory = {
       ...view.memory,
