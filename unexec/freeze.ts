@@ -14,7 +14,9 @@ import { DEFAULT_PATH, launch } from './sources/launch.ts';
 import { type Reached, runToFreezePoint } from './sources/run-to-freeze-point.ts';
 import type { KernelFeatures } from './styles/resume/plan.ts';
 import { finishExecutable, type Progress, storeContents } from './styles/resume.ts';
-import { openTarget } from './target-file.ts';
+import { openTarget, type TargetFile } from './target-file.ts';
+import type { TouchedPages } from './touched-pages.ts';
+import { train } from './train.ts';
 import { verifyImage } from './verify.ts';
 
 /** Everything that can be said about a freeze; all optional. */
@@ -44,6 +46,8 @@ export interface FreezeOptions {
   readonly leaveRunning?: boolean;
   /** Kernel features not to be used at the resume; for unusual kernels and for tests. */
   readonly avoid?: readonly (keyof KernelFeatures)[];
+  /** Starts the image once, as it will be used, and lays out its start for the pages that this touched. */
+  readonly train?: Training;
   /** Called while contents are written: bytes read so far, and in all. */
   readonly onProgress?: Progress;
   /** Called with what is done next: `starting`, `running`, `writing`, … */
@@ -52,7 +56,21 @@ export interface FreezeOptions {
   readonly signal?: AbortSignal;
 }
 
-export type FreezePhase = 'starting' | 'running' | 'capturing' | 'writing' | 'finishing' | 'done';
+/** A training run: with its arguments, and for how long at the most (default 10 s). */
+export interface Training {
+  readonly args: readonly string[];
+  readonly env?: readonly string[];
+  readonly milliseconds?: number;
+}
+
+export type FreezePhase =
+  | 'starting'
+  | 'running'
+  | 'capturing'
+  | 'writing'
+  | 'finishing'
+  | 'training'
+  | 'done';
 
 export interface FreezeReport {
   readonly program: string;
@@ -129,11 +147,18 @@ export async function freeze(
 
     // The plan, and the file around the contents. Then the target is whole, or untouched.
     say('finishing');
-    const written = await finishExecutable(image, contents, file.handle, {
+    const plan = {
       cwd: options.cwd ?? 'frozen',
       symbols: options.symbols ?? 'all',
       features: features(options),
-    });
+    };
+    let written = await finishExecutable(image, contents, file.handle, { ...plan, touched: [] });
+    if (options.train !== undefined) {
+      // The image is run once; then only what is around the contents is written anew.
+      say('training');
+      const touched = await trainOn(file, image, options.train, options.signal);
+      written = await finishExecutable(image, contents, file.handle, { ...plan, touched });
+    }
 
     // 8. Read it back with our own reader.
     verifyImage(file.temporaryPath, image);
@@ -207,6 +232,25 @@ function refuse(image: ProcessImage, options: FreezeOptions): void {
 function letGo(tracee: Tracee, options: FreezeOptions): void {
   if (options.leaveRunning === true) tracee.detach();
   else tracee.kill();
+}
+
+const TRAINING_MILLISECONDS = 10_000;
+
+/** A file that is open for writing cannot be executed (ETXTBSY): the handle is closed meanwhile. */
+async function trainOn(
+  file: TargetFile,
+  image: ProcessImage,
+  training: Training,
+  signal: AbortSignal | undefined,
+): Promise<TouchedPages[]> {
+  return file.whileClosed(() =>
+    train(file.temporaryPath, image, {
+      args: training.args,
+      env: [`PATH=${DEFAULT_PATH}`, ...(training.env ?? [])],
+      milliseconds: training.milliseconds ?? TRAINING_MILLISECONDS,
+      signal,
+    }),
+  );
 }
 
 const features = ({ avoid = [] }: FreezeOptions): KernelFeatures => ({

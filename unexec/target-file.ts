@@ -17,6 +17,11 @@ export interface TargetFile {
   readonly path: string;
   readonly temporaryPath: string;
   readonly handle: FileHandle;
+  /**
+   * Runs `use` while nobody has the file open for writing, so that it can be executed (ETXTBSY). The
+   * handle is another one afterwards.
+   */
+  whileClosed<T>(use: () => Promise<T>): Promise<T>;
   /** fsync, close, rename. */
   commit(): Promise<void>;
   /** Removes the temporary file, if it is still there. */
@@ -40,18 +45,27 @@ export async function openTarget(target: string): Promise<TargetFile> {
   }).catch((cause: unknown) => {
     throw unwritable(path, directory, cause);
   });
-  const handle = await open(temporary.path, 'r+');
+  let handle = await open(temporary.path, 'r+');
   // tmp makes the file with exactly this mode; the caller's umask may want less.
   await handle.chmod(MODE & ~process.umask());
-  let open_ = true;
+  let isOpen = true;
   const close = async (): Promise<void> => {
-    if (open_) await handle.close();
-    open_ = false;
+    if (isOpen) await handle.close();
+    isOpen = false;
   };
   return {
     path,
     temporaryPath: temporary.path,
-    handle,
+    get handle() {
+      return handle;
+    },
+    async whileClosed(use) {
+      await close();
+      const result = await use();
+      handle = await open(temporary.path, 'r+');
+      isOpen = true;
+      return result;
+    },
     async commit() {
       await handle.sync();
       await close();

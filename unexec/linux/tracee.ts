@@ -236,6 +236,11 @@ export class Tracee {
       }
       if (stop.type === 'new-process') this.releaseChild(stop.child);
       if (stop.type === 'exiting') this.resume(stop.tid, 'run');
+      if (stop.type === 'new-thread' || stop.type === 'new-process') {
+        // Within clone(2), which has no result yet: on to its end, where the interrupt stops it.
+        this.resume(stop.tid, 'run');
+        interrupted.delete(stop.tid);
+      }
       if (stop.type === 'ended' && stop.tid === this.pid) {
         throw new UnexecError('PROCESS_GONE', `process ${this.pid} ended (${stop.how}) while it was stopped`);
       }
@@ -258,6 +263,7 @@ export class Tracee {
     } catch {
       return; // gone already
     }
+    for (const { tid, stop } of this.threads.values()) if (stop !== undefined) ptrace(PTRACE.CONT, tid, 0, 0);
     // The first thread is only reported once the others have been waited for; each has an exit stop.
     const deadline = performance.now() + 5000;
     while (this.threads.size > 0 && performance.now() < deadline) {

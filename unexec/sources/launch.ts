@@ -10,13 +10,16 @@ import { delimiter, join, resolve } from 'node:path';
 import { UnexecError } from '../errors.ts';
 import { spawn, syscall } from '../linux/libc.ts';
 import { O } from '../linux/open-flags.ts';
+import { readProc } from '../linux/proc.ts';
 import { Tracee } from '../linux/tracee.ts';
 
 /** Descriptor of the pipe in the shell: one digit, as POSIX shells take no more. */
 const GATE = 9;
 /** What the shell sets by itself does not come from the caller, and is not wanted. */
-const SCRIPT = `read -r _ <&${GATE} || exit 125; unset PWD OLDPWD SHLVL _; exec "$0" "$@" ${GATE}<&-`;
-const SCRIPT_KEEPING = `read -r _ <&${GATE} || exit 125; exec "$0" "$@" ${GATE}<&-`;
+const SCRIPT_START = `read -r _ <&${GATE} || exit 125; `;
+const SCRIPT_END = `exec "$0" "$@" ${GATE}<&-`;
+const SCRIPT = `${SCRIPT_START}unset PWD OLDPWD SHLVL _; ${SCRIPT_END}`;
+const SCRIPT_KEEPING = `${SCRIPT_START}${SCRIPT_END}`;
 const S_ISUID_OR_S_ISGID = 0o6000;
 
 /** What a program gets that is given no environment: nothing of the caller's. */
@@ -74,7 +77,8 @@ export async function launch(program: string, options: LaunchOptions): Promise<T
 async function runToExec(tracee: Tracee, path: string): Promise<void> {
   for (;;) {
     const stop = await tracee.next();
-    if (stop?.type === 'exec') return;
+    // The shell itself may only now be starting: posix_spawn returns in the middle of its exec.
+    if (stop?.type === 'exec' && !readProc(`/proc/${tracee.pid}/cmdline`).includes(SCRIPT_START)) return;
     if (stop?.type === 'ended') {
       throw new UnexecError('PROGRAM_NOT_EXECUTABLE', `${path} could not be started (${stop.how})`, {
         path,

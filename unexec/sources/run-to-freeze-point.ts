@@ -100,9 +100,11 @@ class Run {
     this.#started();
     for (const tid of this.#tracee.threads.keys()) this.#goOn(tid);
     for (;;) {
+      const left = this.#deadline - performance.now();
+      if (left <= 0) return this.#reached(this.#tracee.pid, 'time');
       const idle = this.#wantsInput ? IDLE_MILLISECONDS : Number.POSITIVE_INFINITY;
-      const stop = await this.#tracee.next(Math.min(idle, this.#deadline - performance.now()));
-      if (performance.now() >= this.#deadline) return this.#reached(stop?.tid ?? this.#tracee.pid, 'time');
+      const stop = await this.#tracee.next(Math.min(idle, left));
+      // Also what comes at the last moment is handled: a thread must not be captured within its exit.
       const reached = stop === undefined ? this.#whenIdle() : this.#handle(stop);
       if (reached !== undefined) return reached;
     }

@@ -6,6 +6,7 @@
 import { endOf, PAGE, type PageRange, type ProcessImage, type Region } from '../../image.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
 import type { Slot } from '../../restorer/steps.ts';
+import { type Blocks, cutAtBlocks, type Stretch } from './bulk.ts';
 import { isStored, mergeRanges, type StoredObject, type StoredSpan } from './contents.ts';
 import { NR } from './system-calls.ts';
 
@@ -62,13 +63,16 @@ const isReadOnlyFile = (region: Region): boolean =>
 const growsDown = (region: Region): boolean => region.flags.has('gd');
 
 /** The mmap calls for private regions, in the order of their addresses, neighbours joined. */
-export function planMappings(image: ProcessImage, spans: readonly StoredSpan[]): Mapping[] {
+export function planMappings(image: ProcessImage, spans: readonly StoredSpan[], blocks: Blocks): Mapping[] {
   const mappings: Mapping[] = [];
   for (const region of image.regions) {
     if (region.kind === 'vvar' || region.kind === 'vdso' || region.kind === 'vsyscall' || !isPrivate(region))
       continue;
     const ours = spans.filter(span => span.region === region);
-    for (const mapping of growsDown(region) ? [freshStack(region)] : mapRegion(region, ours)) {
+    const planned = growsDown(region)
+      ? [freshStack(region)]
+      : cutAtBlocks(region, blocks).flatMap(stretch => (stretch.inBlock ? [] : mapStretch(region, stretch, ours)));
+    for (const mapping of planned) {
       const last = mappings.at(-1);
       const joined = last && join(last, mapping);
       if (joined === undefined) mappings.push(mapping);
@@ -78,37 +82,44 @@ export function planMappings(image: ProcessImage, spans: readonly StoredSpan[]):
   return mappings;
 }
 
-function mapRegion(region: Region, spans: readonly StoredSpan[]): Mapping[] {
+function mapStretch(region: Region, stretch: Stretch, spans: readonly StoredSpan[]): Mapping[] {
   const common = {
     protection: protectionOf(region),
     name: nameOfRegion(region),
     flags: MAP.PRIVATE | MAP.FIXED | (region.flags.has('nr') ? MAP.NORESERVE : 0),
   };
-  const pieces = isStored(region) ? spans.flatMap(span => filePieces(span)) : [];
+  const pieces = isStored(region) ? spans.flatMap(span => filePieces(span, stretch)) : [];
   const files = pieces.map(piece => ({ ...common, ...piece }));
   const [only] = files;
-  if (only !== undefined && files.length === 1 && only.size === region.size) return files;
+  if (only !== undefined && files.length === 1 && only.size === stretch.size) return files;
   const fresh: Mapping = {
     ...common,
-    address: region.start,
-    size: region.size,
+    address: stretch.start,
+    size: stretch.size,
     flags: common.flags | MAP.ANONYMOUS,
     fileOffset: undefined,
   };
   if (only === undefined) return [fresh];
   if (files.length > 1) return [fresh, ...files];
   // One stretch: memory before and after it, rather than a mapping that is cut in three.
-  const before = Number(only.address - region.start);
-  const after = Number(endOf(region) - endOf({ start: only.address, size: only.size }));
+  const before = Number(only.address - stretch.start);
+  const after = Number(endOf(stretch) - endOf({ start: only.address, size: only.size }));
   return [
     ...(before > 0 ? [{ ...fresh, size: before }] : []),
     only,
-    ...(after > 0 ? [{ ...fresh, address: endOf(region) - BigInt(after), size: after }] : []),
+    ...(after > 0 ? [{ ...fresh, address: endOf(stretch) - BigInt(after), size: after }] : []),
   ];
 }
 
-function filePieces(span: StoredSpan): { address: bigint; size: number; fileOffset: number }[] {
-  return mergeRanges(span.runs, HOLE_PAGES).map(({ first, count }) => ({
+/** The parts of a span with contents that lie within a stretch. */
+function filePieces(span: StoredSpan, stretch: Stretch): { address: bigint; size: number; fileOffset: number }[] {
+  const first = Math.max(0, Number(stretch.start - span.address) / PAGE);
+  const last = Math.min(span.size, Number(endOf(stretch) - span.address)) / PAGE;
+  const runs = span.runs
+    .map(run => ({ from: Math.max(run.first, first), to: Math.min(run.first + run.count, last) }))
+    .filter(({ from, to }) => from < to)
+    .map(({ from, to }) => ({ first: from, count: to - from }));
+  return mergeRanges(runs, HOLE_PAGES).map(({ first, count }) => ({
     address: span.address + BigInt(first * PAGE),
     size: count * PAGE,
     fileOffset: span.fileOffset + first * PAGE,

@@ -10,6 +10,8 @@ import { viewOf } from '../../../formats/struct.ts';
 import type { KernelIdentity, ProcessImage } from '../../image.ts';
 import { RestoreProgram } from '../../restorer/program.ts';
 import { type DataRef, SLOT, type Slot } from '../../restorer/steps.ts';
+import type { TouchedPages } from '../../touched-pages.ts';
+import { blockSteps, chooseBlocks, trimSteps } from './bulk.ts';
 import type { StoredObject, StoredSpan } from './contents.ts';
 import { requireCpu } from './cpu.ts';
 import { fileSteps, type MemoryObject, memoryObjectSteps, timerSteps, wantedDescriptors } from './files.ts';
@@ -59,6 +61,8 @@ export interface PlanOptions {
   /** The frozen working directory, or the caller's. */
   readonly cwd: 'frozen' | 'caller';
   readonly features: KernelFeatures;
+  /** What a training run touched. */
+  readonly touched: readonly TouchedPages[];
 }
 
 export interface StoredContents {
@@ -90,8 +94,11 @@ export function planResume(
   // From here on nothing of the new process is left but the window, its files and its identity.
   placeVdso(program, image, contents.vdsoOffset, options.features.vdso, self);
   setAddresses(program, image, given, options.features.mmMap);
-  mappingSteps(program, image, planMappings(image, contents.spans), contents.spans, self);
+  const blocks = chooseBlocks(image.regions, contents.spans, options.touched);
+  blockSteps(program, blocks, contents.spans, self);
+  mappingSteps(program, image, planMappings(image, contents.spans, blocks), contents.spans, self);
   sharedMappingSteps(program, image, objects);
+  trimSteps(program, blocks, image.regions);
   closeUnnamed(program, image, objects);
   for (const { signal, action } of image.signals) {
     program.syscall(`action of signal ${signal}`, NR.rt_sigaction, [signal, program.data(action), 0, 8]);
