@@ -19,9 +19,9 @@ import type {
   SignalAction,
   Vdso,
 } from '../image.ts';
-import { endOf } from '../image.ts';
 import { findOwnedMutexes } from '../word-search.ts';
 import { findZones, refineRegionKinds } from '../zones.ts';
+import { findSyscallInstruction, SCRATCH_SIZE, scratchAddress } from './borrow.ts';
 import { captureDescriptors, type DescriptorOptions } from './descriptors.ts';
 import { ProcessMemory } from './memory.ts';
 import { findModules } from './modules.ts';
@@ -46,7 +46,6 @@ const SYS_rt_sigaction = 13;
 const SYS_getitimer = 36;
 const AT_ENTRY = 9;
 const AT_SYSINFO_EHDR = 33;
-const SCRATCH_SIZE = 256;
 
 export interface CaptureOptions extends DescriptorOptions {
   readonly freezePoint: string;
@@ -149,27 +148,6 @@ function leaveSyscallEntry(tracee: Tracee, tid: number): void {
   const stop = tracee.stopOf(tid);
   if (stop?.type !== 'syscall-entry') return;
   tracee.cancelSyscall(tid, stop.nr);
-}
-
-function findSyscallInstruction(regions: readonly Region[], memory: ProcessMemory): bigint {
-  const candidates = regions.filter(region => region.execute && region.read && region.kind !== 'vsyscall');
-  candidates.sort((a, b) => Number(b.kind === 'vdso') - Number(a.kind === 'vdso'));
-  for (const region of candidates) {
-    const bytes = Buffer.from(memory.bytes(region.start, Math.min(region.size, 1 << 20)));
-    const at = bytes.indexOf(Buffer.of(0x0f, 0x05));
-    if (at >= 0) return region.start + BigInt(at);
-  }
-  throw new UnexecError('NO_SYSCALL_INSTRUCTION', 'the process has no syscall instruction to borrow');
-}
-
-/** The top of the stack holds the program's name as the kernel left it: always mapped, and put back. */
-function scratchAddress(regions: readonly Region[]): bigint {
-  const stack =
-    regions.find(region => region.kind === 'stack') ?? regions.find(region => region.write && !region.shared);
-  if (stack === undefined) {
-    throw new UnexecError('NO_WRITABLE_MEMORY', 'the process has no writable memory to borrow');
-  }
-  return endOf(stack) - BigInt(SCRATCH_SIZE);
 }
 
 /** Actions of all signals that are caught or ignored. */

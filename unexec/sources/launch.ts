@@ -12,6 +12,7 @@ import { spawn, syscall } from '../linux/libc.ts';
 import { O } from '../linux/open-flags.ts';
 import { readProc } from '../linux/proc.ts';
 import { Tracee } from '../linux/tracee.ts';
+import { alignHeap } from './align-heap.ts';
 
 /** Descriptor of the pipe in the shell: one digit, as POSIX shells take no more. */
 const GATE = 9;
@@ -64,6 +65,7 @@ export async function launch(program: string, options: LaunchOptions): Promise<T
     tracee = Tracee.seize(pid, { exitKill: true, signal: options.signal });
     writeSync(writer, '\n');
     await runToExec(tracee, path);
+    alignHeap(tracee.pid);
     return tracee;
   } catch (error) {
     tracee?.kill();

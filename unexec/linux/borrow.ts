@@ -1,0 +1,34 @@
+/**
+ * What is borrowed of a stopped process to make it call: a `syscall` instruction, and memory to write
+ * results to.
+ *
+ * @module
+ */
+import { UnexecError } from '../errors.ts';
+import { endOf, type Region } from '../image.ts';
+import type { ProcessMemory } from './memory.ts';
+
+/** Bytes that may be written at `scratchAddress`, to be put back by the borrower. */
+export const SCRATCH_SIZE = 256;
+
+/** Address of a `syscall` instruction. The vdso has one; where there is none, any code that has. */
+export function findSyscallInstruction(regions: readonly Region[], memory: ProcessMemory): bigint {
+  const candidates = regions.filter(region => region.execute && region.read && region.kind !== 'vsyscall');
+  candidates.sort((a, b) => Number(b.kind === 'vdso') - Number(a.kind === 'vdso'));
+  for (const region of candidates) {
+    const bytes = Buffer.from(memory.bytes(region.start, Math.min(region.size, 1 << 20)));
+    const at = bytes.indexOf(Buffer.of(0x0f, 0x05));
+    if (at >= 0) return region.start + BigInt(at);
+  }
+  throw new UnexecError('NO_SYSCALL_INSTRUCTION', 'the process has no syscall instruction to borrow');
+}
+
+/** The top of the stack holds the program's name as the kernel left it: always mapped, and put back. */
+export function scratchAddress(regions: readonly Region[]): bigint {
+  const stack =
+    regions.find(region => region.kind === 'stack') ?? regions.find(region => region.write && !region.shared);
+  if (stack === undefined) {
+    throw new UnexecError('NO_WRITABLE_MEMORY', 'the process has no writable memory to borrow');
+  }
+  return endOf(stack) - BigInt(SCRATCH_SIZE);
+}
