@@ -1,6 +1,6 @@
 /**
  * The payload of the zone note: the malloc zones of the process as an array of C structs, little-endian,
- * that a program can walk without a parser (`struct unexec_zone_note` of runtime/unexec.h).
+ * that C code can walk as it is.
  *
  * The format is unexec's own. `version` changes when a reader of this one would go wrong; `record_size`
  * grows when fields are appended, and readers step by it.
@@ -77,9 +77,11 @@ function readHeader(payload: Uint8Array): Value<typeof unexec_zone_note> {
     const expected = `a multiple of 8 not below ${unexec_zone.size}`;
     throw wrong('RECORD_SIZE', 'record_size', record_size, offsets.record_size, expected);
   }
-  const fits = (payload.length - size) / record_size;
-  if (count !== fits)
-    throw wrong('COUNT', 'count', count, offsets.count, `${fits} in ${payload.length} bytes`);
+  const records = payload.length - size;
+  if (count * record_size !== records) {
+    const expected = `as many as fill ${records} bytes with records of ${record_size}`;
+    throw wrong('COUNT', 'count', count, offsets.count, expected);
+  }
   return header;
 }
 
