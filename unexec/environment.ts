@@ -12,7 +12,7 @@
 import { STT } from '../formats/elf/index.ts';
 import { viewOf } from '../formats/struct.ts';
 import type { AddressLayout, EnvironmentWord, MemoryReader, Module, Region } from './image.ts';
-import { moduleSymbols } from './module-symbols.ts';
+import { symbolsNamed } from './module-symbols.ts';
 import { findWords } from './word-search.ts';
 
 export interface EnvironmentView {
@@ -33,8 +33,10 @@ const ARGUMENT_NAMES: ReadonlyMap<string, EnvironmentWord['holds']> = new Map([
 
 /** The words to be stored at each start. */
 export function findEnvironment(view: EnvironmentView, atMain: boolean): EnvironmentWord[] {
-  const symbols = view.modules.flatMap((module, i) =>
-    moduleSymbols(module, i === 0 ? 'all' : 'dynamic').filter(({ type }) => type === STT.STT_OBJECT),
+  const symbols = view.modules.flatMap(module =>
+    symbolsNamed(module, [...ENVIRONMENT_NAMES, ...ARGUMENT_NAMES.keys()], 'dynamic').filter(
+      ({ type }) => type === STT.STT_OBJECT,
+    ),
   );
   const named = symbols.flatMap(({ name, address }): EnvironmentWord[] => {
     const holds = atMain ? ARGUMENT_NAMES.get(name) : undefined;

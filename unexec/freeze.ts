@@ -111,6 +111,12 @@ export async function freeze(
   target: string,
   options: FreezeOptions = {},
 ): Promise<FreezeReport> {
+  if (process.platform !== 'linux' || process.arch !== 'x64') {
+    throw new UnexecError(
+      'UNSUPPORTED_MACHINE',
+      `processes of ${process.platform} on ${process.arch} cannot be frozen, only those of linux on x64`,
+    );
+  }
   const startedAt = performance.now();
   const point = parseFreezePoint(options.at ?? 'auto');
   const say = options.onPhase ?? (() => {});

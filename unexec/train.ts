@@ -7,8 +7,8 @@
 import { closeSync, openSync } from 'node:fs';
 import { UnexecError } from './errors.ts';
 import type { ProcessImage } from './image.ts';
-import { launch } from './sources/launch.ts';
 import type { Tracee } from './linux/tracee.ts';
+import { launch } from './sources/launch.ts';
 import { readTouchedPages, type TouchedPages } from './touched-pages.ts';
 
 export interface TrainingOptions {
@@ -24,7 +24,11 @@ export interface TrainingOptions {
  *
  * @throws UnexecError `TRAINING_FAILED` when the image cannot resume
  */
-export async function train(path: string, image: ProcessImage, options: TrainingOptions): Promise<TouchedPages[]> {
+export async function train(
+  path: string,
+  image: ProcessImage,
+  options: TrainingOptions,
+): Promise<TouchedPages[]> {
   const nothing = openSync('/dev/null', 'r');
   let tracee: Tracee | undefined;
   try {

@@ -17,6 +17,7 @@ import type {
   ProcessImage,
   Region,
   SignalAction,
+  Thread,
   Vdso,
 } from '../image.ts';
 import { findOwnedMutexes } from '../word-search.ts';
@@ -45,6 +46,8 @@ const SYS_brk = 12;
 const SYS_rt_sigaction = 13;
 const SYS_getitimer = 36;
 const AT_ENTRY = 9;
+/** __USER_CS (asm/segment.h). */
+const CODE_SEGMENT_64 = 0x33n;
 const AT_SYSINFO_EHDR = 33;
 
 export interface CaptureOptions extends DescriptorOptions {
@@ -133,7 +136,12 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
     environment: findEnvironment({ regions, modules, layout, memory }, options.atMain),
     umask: Number.parseInt(status.get('Umask') ?? '0022', 8),
     cwd,
-    refusals: [...refuseState(pid, status, cwd), ...refuseRegions(regions), ...descriptors.refusals],
+    refusals: [
+      ...refuseThreads(threads),
+      ...refuseState(pid, status, cwd),
+      ...refuseRegions(regions),
+      ...descriptors.refusals,
+    ],
     memory,
   };
   const release = (): void => {
@@ -218,6 +226,17 @@ function cpuFeatures(xstate: Uint8Array | undefined): CpuFeatures {
     flags: (/^flags\s*:\s*(.*)$/m.exec(cpuinfo)?.[1] ?? '').split(' '),
     xcr0: xstate === undefined || xstate.length < 472 ? 3n : viewOf(xstate).getBigUint64(464, true),
   };
+}
+
+/** 32-bit code (int 0x80, other registers and frames) would need a restorer of its own. */
+function refuseThreads(threads: readonly Thread[]): Reason[] {
+  return threads
+    .filter(({ registers }) => registers.cs !== CODE_SEGMENT_64)
+    .map(({ tid, registers }) => ({
+      code: 'THREAD_32_BIT',
+      what: `thread ${tid} runs 32-bit code (cs is 0x${registers.cs.toString(16)}, expected 0x33)`,
+      remedy: 'freeze a 64-bit build of the program',
+    }));
 }
 
 /** State of the process as a whole that no new process can have. */

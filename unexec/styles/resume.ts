@@ -6,6 +6,7 @@
  */
 import type { FileHandle } from 'node:fs/promises';
 import { layoutElf, writeElf } from '../../formats/elf/index.ts';
+import { UnexecError } from '../errors.ts';
 import { endOf, PAGE, type ProcessImage } from '../image.ts';
 import { isMemoryFile } from '../linux/regions.ts';
 import { encodeManifest, NOTE, resumeManifest } from '../manifest.ts';
@@ -27,7 +28,7 @@ import { buildExecutable, CONTENTS_OFFSET, type SymbolChoice } from './resume/ex
 import { isPrivate, objectKey } from './resume/mappings.ts';
 import { type PlanOptions, planResume, type StoredContents } from './resume/plan.ts';
 import { systemCallVdso } from './resume/vdso.ts';
-import { chooseWindow } from './resume/window.ts';
+import { chooseWindow, DATA_LIMIT } from './resume/window.ts';
 
 export interface ResumeOptions extends PlanOptions {
   readonly symbols: SymbolChoice;
@@ -135,6 +136,15 @@ export async function finishExecutable(
   const program = planResume(image, window, contents, options);
   const prefix = `unexec: cannot resume ${image.origin.program}: `;
   const { bytes: data, steps } = program.layOut(window.data, prefix);
+  if (BigInt(data.length) > DATA_LIMIT) {
+    throw new UnexecError(
+      'TOO_MUCH_STATE',
+      `the restore program takes ${data.length} bytes, expected at most ${DATA_LIMIT}`,
+      {
+        hint: 'unread bytes in pipes and sockets are part of it: freeze when they have been read',
+      },
+    );
+  }
 
   const manifest = resumeManifest(image, {
     tool: VERSION,

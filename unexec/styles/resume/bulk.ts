@@ -83,7 +83,12 @@ export function chooseBlocks(
 }
 
 /** Adds the cost of pages to the blocks that they lie in. */
-function addPages(costs: Map<bigint, number>, start: bigint, ranges: readonly PageRange[], cost: number): void {
+function addPages(
+  costs: Map<bigint, number>,
+  start: bigint,
+  ranges: readonly PageRange[],
+  cost: number,
+): void {
   for (const { first, count } of ranges) {
     let address = start + BigInt(first * PAGE);
     for (let left = count; left > 0; ) {
@@ -105,7 +110,8 @@ export interface Stretch {
 
 /** Cuts a region at the edges of the blocks. */
 export function cutAtBlocks(region: Region, blocks: Blocks): Stretch[] {
-  if (blocks.size === 0 || !mayBeBulk(region)) return [{ start: region.start, size: region.size, inBlock: false }];
+  if (blocks.size === 0 || !mayBeBulk(region))
+    return [{ start: region.start, size: region.size, inBlock: false }];
   const stretches: Stretch[] = [];
   const end = endOf(region);
   for (let at = region.start; at < end; ) {
@@ -124,9 +130,21 @@ export function cutAtBlocks(region: Region, blocks: Blocks): Stretch[] {
 }
 
 /** Maps the blocks, neighbours together, and reads the stored pages of their regions into them. */
-export function blockSteps(program: RestoreProgram, blocks: Blocks, spans: readonly StoredSpan[], self: Slot): void {
+export function blockSteps(
+  program: RestoreProgram,
+  blocks: Blocks,
+  spans: readonly StoredSpan[],
+  self: Slot,
+): void {
   for (const { start, size } of joinBlocks(blocks)) {
-    program.syscall('map a block', NR.mmap, [start, size, PROT_READ_WRITE, MAP_PRIVATE_FIXED_ANONYMOUS, -1, 0]);
+    program.syscall('map a block', NR.mmap, [
+      start,
+      size,
+      PROT_READ_WRITE,
+      MAP_PRIVATE_FIXED_ANONYMOUS,
+      -1,
+      0,
+    ]);
     program.syscall('huge pages', NR.madvise, [start, size, MADV_HUGEPAGE], { bestEffort: true });
   }
   for (const span of spans) {
@@ -137,7 +155,13 @@ export function blockSteps(program: RestoreProgram, blocks: Blocks, spans: reado
   }
 }
 
-function readRun(program: RestoreProgram, blocks: Blocks, span: StoredSpan, run: PageRange, self: Slot): void {
+function readRun(
+  program: RestoreProgram,
+  blocks: Blocks,
+  span: StoredSpan,
+  run: PageRange,
+  self: Slot,
+): void {
   const start = span.address + BigInt(run.first * PAGE);
   const end = start + BigInt(run.count * PAGE);
   let from: bigint | undefined;

@@ -10,28 +10,24 @@
 import { basename } from 'node:path';
 import {
   addSection,
+  Elf64_Sym,
   type ElfFile,
-  type ElfSymbol,
   EM,
   ET,
   encodeNotes,
-  encodeSymbols,
   newElf,
   newSection,
   newSegment,
-  newSymbol,
   PF,
   PT,
   SHF,
-  SHN,
   SHT,
-  STB,
 } from '../../../formats/elf/index.ts';
 import { endOf, PAGE, type ProcessImage, type Region } from '../../image.ts';
-import { moduleSymbols } from '../../module-symbols.ts';
 import { RESTORER_CODE_OFFSET, RESTORER_X86_64 } from '../../restorer/x86_64.ts';
 import type { StoredSpan } from './contents.ts';
 import { nameOfRegion } from './mappings.ts';
+import { joinSymbols } from './symbol-table.ts';
 import type { Window } from './window.ts';
 
 /** Where contents begin in the file: after the page with headers and code. */
@@ -203,38 +199,24 @@ function addSymbols(file: ElfFile, { image, symbols }: ExecutableParts): void {
     .filter(({ start, end }) => end > start && start !== 0n)
     .sort((a, b) => (a.start < b.start ? -1 : 1));
   const modules = symbols === 'program' ? image.modules.slice(0, 1) : image.modules;
-  const found = modules.flatMap((module, i) =>
-    moduleSymbols(module, i === 0 ? 'all' : 'dynamic').map(symbol => {
-      const index = sectionAt(sections, symbol.address);
-      return newSymbol({
-        ...symbol,
-        value: symbol.address,
-        // Symbols of different modules may have one name: only those of the program stay global.
-        bind: i === 0 ? symbol.bind : STB.STB_LOCAL,
-        sectionIndex: index ?? SHN.SHN_ABS,
-        extended: (index ?? 0) >= SHN.SHN_LORESERVE,
-      });
-    }),
+  const joined = joinSymbols(modules, address => sectionAt(sections, address));
+  const strings = addSection(
+    file,
+    newSection({ name: '.strtab', type: SHT.SHT_STRTAB, contents: joined.strtab }),
   );
-  addSymbolTable(file, found);
-}
-
-function addSymbolTable(file: ElfFile, symbols: readonly ElfSymbol[]): void {
-  const { symtab, strtab, firstGlobal, shndx } = encodeSymbols(symbols);
-  const strings = addSection(file, newSection({ name: '.strtab', type: SHT.SHT_STRTAB, contents: strtab }));
   const table = addSection(
     file,
     newSection({
       name: '.symtab',
       type: SHT.SHT_SYMTAB,
       link: strings,
-      info: firstGlobal,
+      info: joined.firstGlobal,
       align: 8,
-      entsize: 24,
-      contents: symtab,
+      entsize: Elf64_Sym.size,
+      contents: joined.symtab,
     }),
   );
-  if (shndx === undefined) return;
+  if (joined.shndx === undefined) return;
   addSection(
     file,
     newSection({
@@ -243,7 +225,7 @@ function addSymbolTable(file: ElfFile, symbols: readonly ElfSymbol[]): void {
       link: table,
       align: 4,
       entsize: 4,
-      contents: shndx,
+      contents: joined.shndx,
     }),
   );
 }

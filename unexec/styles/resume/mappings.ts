@@ -71,7 +71,9 @@ export function planMappings(image: ProcessImage, spans: readonly StoredSpan[], 
     const ours = spans.filter(span => span.region === region);
     const planned = growsDown(region)
       ? [freshStack(region)]
-      : cutAtBlocks(region, blocks).flatMap(stretch => (stretch.inBlock ? [] : mapStretch(region, stretch, ours)));
+      : cutAtBlocks(region, blocks).flatMap(stretch =>
+          stretch.inBlock ? [] : mapStretch(region, stretch, ours),
+        );
     for (const mapping of planned) {
       const last = mappings.at(-1);
       const joined = last && join(last, mapping);
@@ -112,7 +114,10 @@ function mapStretch(region: Region, stretch: Stretch, spans: readonly StoredSpan
 }
 
 /** The parts of a span with contents that lie within a stretch. */
-function filePieces(span: StoredSpan, stretch: Stretch): { address: bigint; size: number; fileOffset: number }[] {
+function filePieces(
+  span: StoredSpan,
+  stretch: Stretch,
+): { address: bigint; size: number; fileOffset: number }[] {
   const first = Math.max(0, Number(stretch.start - span.address) / PAGE);
   const last = Math.min(span.size, Number(endOf(stretch) - span.address)) / PAGE;
   const runs = span.runs
@@ -169,6 +174,9 @@ export function mappingSteps(
     for (const [flag, { advice, name }] of ADVICE) {
       if (!region.flags.has(flag)) continue;
       program.syscall(name, NR.madvise, [region.start, region.size, advice], { bestEffort: true });
+    }
+    if (region.flags.has('lo')) {
+      program.syscall('lock memory', NR.mlock, [region.start, region.size], { bestEffort: true });
     }
   }
 }

@@ -9,7 +9,7 @@ export const NR = {
   rt_sigprocmask: 14, ioctl: 16, pread64: 17, madvise: 28, dup2: 33, setitimer: 38, getpid: 39,
   sendfile: 40, socket: 41, sendto: 44, bind: 49, listen: 50, socketpair: 53, setsockopt: 54, clone: 56,
   kill: 62, uname: 63, fcntl: 72, flock: 73, ftruncate: 77, chdir: 80, unlink: 87, umask: 95,
-  rt_sigqueueinfo: 129, prctl: 157, arch_prctl: 158, futex: 202, set_tid_address: 218, epoll_ctl: 233,
+  rt_sigqueueinfo: 129, mlock: 149, prctl: 157, arch_prctl: 158, futex: 202, set_tid_address: 218, epoll_ctl: 233,
   inotify_add_watch: 254, inotify_rm_watch: 255, set_robust_list: 273, timerfd_create: 283,
   timerfd_settime: 286, signalfd4: 289, eventfd2: 290, epoll_create1: 291, dup3: 292, pipe2: 293,
   inotify_init1: 294, rt_tgsigqueueinfo: 297, preadv: 295, memfd_create: 319, rseq: 334,

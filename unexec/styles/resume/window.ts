@@ -14,8 +14,8 @@ import { endOf, type Region } from '../../image.ts';
 /** The kernel takes at most 6 MiB of arguments and environment (fs/exec.c, bprm_stack_limits). */
 export const ARGUMENTS_SIZE = 8n << 20n;
 /** Room for the data; a program of a thousand mappings needs 0.2 MiB. */
-export const DATA_LIMIT = 120n << 20n;
-const WINDOW_SIZE = ARGUMENTS_SIZE + DATA_LIMIT;
+export const DATA_LIMIT = 119n << 20n;
+const WINDOW_SIZE = 128n << 20n;
 
 /**
  * Below 2^47 minus what ASLR may give to stack and vdso. The first one is free in every
