@@ -51,6 +51,9 @@ export const SLOT = {
 /** Slots fill one page, less the last 128 bytes, which the restorer needs for its message. */
 export const SLOT_COUNT = 0xf80 / 8;
 
+/** Results above this, seen as unsigned, are errors of a system call. */
+export const LARGEST_RESULT = 0xffff_ffff_ffff_f000n;
+
 /** The value that an earlier step left in a slot. */
 export interface Slot {
   readonly slot: number;

@@ -2,50 +2,34 @@
  * The restore program of an image, top to bottom. Its order has reasons: what can fail without harm
  * comes before the old process is unmapped; the vdso and the break are set while their places are free;
  * timers and pending signals come last, with all signals blocked throughout.
- * Facts: arch_prctl(2), prctl(2) (PR_SET_MM_MAP), brk(2), munmap(2).
  *
  * @module
  */
 import { viewOf } from '../../../formats/struct.ts';
-import type { KernelIdentity, ProcessImage } from '../../image.ts';
+import type { ProcessImage } from '../../image.ts';
 import { RestoreProgram } from '../../restorer/program.ts';
-import { type DataRef, SLOT, type Slot } from '../../restorer/steps.ts';
+import type { Slot } from '../../restorer/steps.ts';
 import type { TouchedPages } from '../../touched-pages.ts';
+import { setAddresses } from './address-layout.ts';
+import { keepArguments, passArguments } from './arguments.ts';
 import { blockSteps, chooseBlocks, trimSteps } from './bulk.ts';
 import type { StoredObject, StoredSpan } from './contents.ts';
 import { requireCpu } from './cpu.ts';
 import { fileSteps, type MemoryObject, memoryObjectSteps, timerSteps, wantedDescriptors } from './files.ts';
 import { isPrivate, mappingSteps, objectKey, planMappings, sharedMappingSteps } from './mappings.ts';
 import { NR } from './system-calls.ts';
-import {
-  createThreads,
-  mainThread,
-  registerOffset,
-  releaseThreads,
-  signalFrame,
-  threadPrograms,
-} from './threads.ts';
-import { ARGUMENTS_SIZE, type Window } from './window.ts';
+import { createThreads, mainThread, releaseThreads, signalFrame, threadPrograms } from './threads.ts';
+import { placeVdso } from './vdso.ts';
+import type { Window } from './window.ts';
 
 const O_RDONLY_CLOEXEC = 0o2000000;
 const O_RDWR_CLOEXEC = 0o2000002;
 const SIG_SETMASK = 2;
 const SEEK_END = 2;
 const F_DUPFD_CLOEXEC = 1030;
-const ARCH_MAP_VDSO_64 = 0x2003;
-const PR_SET_MM = 35;
-const PR_SET_MM_MAP = 14;
-const PROT_READ_WRITE = 3;
-const PROT_READ_EXEC = 5;
-const MAP_PRIVATE_FIXED = 0x12;
-const MAP_PRIVATE_FIXED_ANONYMOUS = 0x32;
 const SIGWINCH = 28;
-const LARGEST_RESULT = 0xffff_ffff_ffff_f000n;
 /** TASK_SIZE with 4-level page tables, less the guard page. */
 const ADDRESS_END = 0x7fff_ffff_f000n;
-/** struct utsname: six fields of 65 bytes; release, version and machine are the third to fifth. */
-const UTSNAME = { size: 390, release: 130, compared: 195, field: 65 } as const;
-const PRCTL_MM_MAP_SIZE = 104;
 const ALL_SIGNALS = new Uint8Array(8).fill(0xff);
 
 /** Kernel features that may be left out, for kernels that lack them and for tests of that case. */
@@ -151,47 +135,6 @@ function openSelf(program: RestoreProgram, image: ProcessImage, self: Slot, file
   program.operation('AT_MOST', 'the image was cut off', [fileSize, size]);
 }
 
-/** Where argc, argv and envp of the second life are. */
-interface Arguments {
-  readonly argv: Slot;
-  readonly envp: Slot;
-  readonly argStart: Slot;
-  readonly envStart: Slot;
-  readonly envEnd: Slot;
-}
-
-/** Copies argument vector, environment and their strings out of the new process's stack. */
-function keepArguments(program: RestoreProgram, window: Window): Arguments {
-  const slot = (n: number): Slot => ({ slot: n });
-  const length = program.slot();
-  const delta = program.slot();
-  program.operation('SET', 'size of the arguments', [slot(SLOT.STRINGS_END), 0, slot(SLOT.SP)], {
-    into: length,
-  });
-  program.operation('AT_MOST', 'the arguments are too long', [length, ARGUMENTS_SIZE]);
-  program.syscall('room for the arguments', NR.mmap, [
-    window.arguments,
-    length,
-    PROT_READ_WRITE,
-    MAP_PRIVATE_FIXED_ANONYMOUS,
-    -1,
-    0,
-  ]);
-  program.operation('COPY', 'arguments', [window.arguments, slot(SLOT.SP), length]);
-  program.operation('SET', 'distance', [window.arguments, 0, slot(SLOT.SP)], { into: delta });
-  for (const moved of [SLOT.ARGV, SLOT.ENVP, SLOT.AUXV, SLOT.ARG_START, SLOT.ENV_START, SLOT.ENV_END]) {
-    program.operation('SET', 'move a pointer', [slot(moved), delta, 0], { into: slot(moved) });
-  }
-  program.operation('RELOCATE', 'move the vectors', [slot(SLOT.ARGV), delta, slot(SLOT.AUXV)]);
-  return {
-    argv: slot(SLOT.ARGV),
-    envp: slot(SLOT.ENVP),
-    argStart: slot(SLOT.ARG_START),
-    envStart: slot(SLOT.ENV_START),
-    envEnd: slot(SLOT.ENV_END),
-  };
-}
-
 /** Memory objects: those of descriptors and those that only mappings refer to, and mapped files. */
 function makeObjects(
   program: RestoreProgram,
@@ -230,136 +173,6 @@ function closeUnnamed(
 function unmapEverything(program: RestoreProgram, window: Window): void {
   if (window.start > 0n) program.syscall('unmap what is below', NR.munmap, [0, window.start]);
   program.syscall('unmap what is above', NR.munmap, [window.end, ADDRESS_END - window.end]);
-}
-
-/**
- * The kernel's own vdso at the old address, where it is the same kernel and maps it there; else the one
- * that makes system calls.
- */
-function placeVdso(
-  program: RestoreProgram,
-  image: ProcessImage,
-  fileOffset: number | undefined,
-  useKernels: boolean,
-  self: Slot,
-): void {
-  const { vdso } = image;
-  if (vdso === undefined || fileOffset === undefined) return;
-  const mapped = program.slot();
-  program.operation('SET', 'no vdso yet', [0, 0, 1], { into: mapped });
-  if (useKernels) {
-    const found = program.data(new Uint8Array(UTSNAME.size));
-    const expected = program.data(kernelNames(image.origin.kernel));
-    program.syscall('name of the kernel', NR.uname, [found]);
-    program.when(
-      'COMPARE',
-      'same kernel',
-      [{ ...found, offset: UTSNAME.release }, expected, UTSNAME.compared],
-      () => {
-        // Refused without CONFIG_CHECKPOINT_RESTORE.
-        program.syscall('map the vdso', NR.arch_prctl, [ARCH_MAP_VDSO_64, vdso.vvarStart], {
-          bestEffort: true,
-          into: mapped,
-        });
-      },
-    );
-  }
-  program.unless('AT_MOST', 'vdso mapped', [mapped, LARGEST_RESULT], () => {
-    program.syscall('map the system-call vdso', NR.mmap, [
-      vdso.start,
-      vdso.size,
-      PROT_READ_EXEC,
-      MAP_PRIVATE_FIXED,
-      self,
-      fileOffset,
-    ]);
-  });
-}
-
-/** release, version and machine as uname(2) stores them. */
-function kernelNames({ release, version, machine }: KernelIdentity): Uint8Array {
-  const names = new Uint8Array(UTSNAME.compared);
-  for (const [i, text] of [release, version, machine].entries()) {
-    names.set(Buffer.from(text).subarray(0, UTSNAME.field - 1), i * UTSNAME.field);
-  }
-  return names;
-}
-
-/** brk, and what /proc/self shows of the process: best effort, as it may need a capability one day. */
-function setAddresses(
-  program: RestoreProgram,
-  image: ProcessImage,
-  given: Arguments,
-  available: boolean,
-): void {
-  const { layout } = image;
-  const result = program.slot();
-  program.operation('SET', 'not set', [0, 0, 1], { into: result });
-  if (available) {
-    const map = new Uint8Array(PRCTL_MM_MAP_SIZE);
-    const view = viewOf(map);
-    const fixed = [
-      layout.startCode,
-      layout.endCode,
-      layout.startData,
-      layout.endData,
-      layout.startBrk,
-      layout.brk,
-      layout.startStack,
-    ];
-    for (const [i, value] of fixed.entries()) view.setBigUint64(i * 8, value, true);
-    view.setUint32(96, image.auxv.length, true);
-    view.setUint32(100, 0xffff_ffff, true); // exe_fd: none
-    const ref = program.data(map);
-    const field = (index: number): DataRef => ({ ...ref, offset: index * 8 });
-    program.operation('STORE', 'arg_start', [field(7), given.argStart]);
-    program.operation('STORE', 'arg_end', [field(8), given.envStart]);
-    program.operation('STORE', 'env_start', [field(9), given.envStart]);
-    program.operation('STORE', 'env_end', [field(10), given.envEnd]);
-    program.operation('STORE', 'auxv', [field(11), program.data(image.auxv)]);
-    program.syscall(
-      'set the address layout',
-      NR.prctl,
-      [PR_SET_MM, PR_SET_MM_MAP, ref, PRCTL_MM_MAP_SIZE, 0],
-      {
-        bestEffort: true,
-        into: result,
-      },
-    );
-  }
-  // Nothing is mapped yet: the break moves freely, and the heap is mapped over it.
-  program.unless('AT_MOST', 'address layout set', [result, LARGEST_RESULT], () => {
-    program.syscall('set the break', NR.brk, [layout.brk], { bestEffort: true });
-  });
-}
-
-/** What the program sees of its new arguments, by whichever way it can look. */
-function passArguments(
-  program: RestoreProgram,
-  image: ProcessImage,
-  given: Arguments,
-  mainFrame: DataRef | undefined,
-): void {
-  const argc: Slot = { slot: SLOT.ARGC };
-  for (const { address, holds } of image.environment) {
-    const value = { argv: given.argv, envp: given.envp, 'argv[0]': given.argStart }[holds];
-    program.operation('STORE', `new ${holds}`, [address, value]);
-  }
-  if (image.request !== undefined) {
-    program.operation('STORE', 'argc', [image.request, argc]);
-    program.operation('STORE', 'argv', [image.request + 8n, given.argv]);
-    program.operation('STORE', 'envp', [image.request + 16n, given.envp]);
-  }
-  if (mainFrame === undefined) return;
-  const register = (name: 'rdi' | 'rsi' | 'rdx' | 'rax'): DataRef => ({
-    ...mainFrame,
-    offset: mainFrame.offset + registerOffset(name),
-  });
-  if (image.atMain) {
-    program.operation('STORE', 'argc', [register('rdi'), argc]);
-    program.operation('STORE', 'argv', [register('rsi'), given.argv]);
-    program.operation('STORE', 'envp', [register('rdx'), given.envp]);
-  }
 }
 
 function pendingSignals(program: RestoreProgram, image: ProcessImage): void {
