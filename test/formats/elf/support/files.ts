@@ -4,6 +4,7 @@
  * @module
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { type Contents, contentsSize, type ElfFile, readContents } from '../../../../formats/elf/model.ts';
 import type { ByteSource } from '../../../../formats/source.ts';
 
 /** The same file with its section header table forgotten, as sstrip leaves it. */
@@ -31,4 +32,18 @@ export function withFile<T>(path: string, use: (source: ByteSource) => T): T {
   } finally {
     closeSync(fd);
   }
+}
+
+/** The model without its source: its contents as bytes of its own, so that only the model says where they go. */
+export function detached(file: ElfFile): ElfFile {
+  const own = (contents: Contents): Contents => readContents(contents, 0, contentsSize(contents)).slice();
+  return {
+    ...file,
+    source: undefined,
+    sections: file.sections.map(section => ({
+      ...section,
+      contents: section.contents && own(section.contents),
+    })),
+    kept: file.kept.map(({ offset, contents }) => ({ offset, contents: own(contents) })),
+  };
 }
