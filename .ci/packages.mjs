@@ -1,0 +1,35 @@
+/**
+ * The Debian packages that the tests and the benchmark need: one row a package, with the file that
+ * proves that it is there. A new tool in a test is a new row here.
+ *
+ * @module
+ */
+
+/**
+ * @typedef {object} SystemPackage
+ * @property {string} name Debian 12's name of it.
+ * @property {string} proof A file that the package brings.
+ * @property {('test' | 'bench')[]} neededFor
+ */
+
+/** @type {readonly SystemPackage[]} */
+export const PACKAGES = [
+  // Programs that are frozen.
+  { name: 'perl', proof: '/usr/share/perl', neededFor: ['test', 'bench'] },
+  { name: 'python3', proof: '/usr/bin/python3', neededFor: ['test', 'bench'] },
+  { name: 'guile-3.0', proof: '/usr/bin/guile', neededFor: ['test', 'bench'] },
+  { name: 'emacs-nox', proof: '/usr/bin/emacs', neededFor: ['test', 'bench'] },
+  { name: 'bash', proof: '/bin/bash', neededFor: ['test', 'bench'] },
+  { name: 'sbcl', proof: '/usr/bin/sbcl', neededFor: ['bench'] },
+  // What builds samples.
+  { name: 'gcc', proof: '/usr/bin/gcc', neededFor: ['test', 'bench'] },
+  { name: 'g++', proof: '/usr/bin/g++', neededFor: ['test', 'bench'] },
+  { name: 'libc6-dev', proof: '/usr/include/stdio.h', neededFor: ['test', 'bench'] },
+  // Foreign judges of the files that are written, and of processes.
+  { name: 'binutils', proof: '/usr/bin/readelf', neededFor: ['test'] },
+  { name: 'elfutils', proof: '/usr/bin/eu-elflint', neededFor: ['test'] },
+  { name: 'llvm', proof: '/usr/bin/llvm-readobj', neededFor: ['test'] },
+  { name: 'gdb', proof: '/usr/bin/gdb', neededFor: ['test', 'bench'] },
+  { name: 'util-linux', proof: '/usr/bin/setpriv', neededFor: ['test', 'bench'] },
+  { name: 'procps', proof: '/usr/bin/ps', neededFor: ['test'] },
+];

@@ -1,0 +1,105 @@
+/**
+ * Set-up on a fresh machine, done before every `npm run` command and quick when there is nothing to do:
+ * dependencies as package-lock.json has them, compiled sources, and for `test` and `bench` the Debian
+ * packages of packages.mjs. It must run before anything is installed: only Node's own modules here.
+ *
+ *     node .ci/setup.mjs [test | bench]
+ *
+ * @module
+ */
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, readFileSync, rmSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { PACKAGES } from './packages.mjs';
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+const LEAST_NODE = [20, 19];
+const COMMAND = 'build/cli/main.js';
+
+process.chdir(ROOT);
+const purpose = process.argv[2];
+if (purpose !== undefined && purpose !== 'test' && purpose !== 'bench') {
+  fail(`unknown purpose '${purpose}', expected test or bench`);
+}
+checkNode();
+if (!dependenciesMatch()) run('installing dependencies', ...npm('ci', '--no-audit', '--no-fund'));
+compile();
+if (purpose !== undefined) installPackages(purpose);
+
+function checkNode() {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  const [leastMajor = 0, leastMinor = 0] = LEAST_NODE;
+  if (major > leastMajor || (major === leastMajor && minor >= leastMinor)) return;
+  fail(`Node ${process.versions.node} is too old: ${LEAST_NODE.join('.')} or newer is needed`);
+}
+
+/**
+ * Whether node_modules holds what package-lock.json asks for. npm keeps its own list of what it
+ * installed; packages for other platforms are optional and missing from it.
+ */
+function dependenciesMatch() {
+  if (!existsSync('node_modules/.package-lock.json')) return false;
+  const wanted = packagesOf('package-lock.json');
+  const installed = packagesOf('node_modules/.package-lock.json');
+  return Object.entries(wanted).every(([path, { version, optional }]) => {
+    if (path === '') return true;
+    const found = installed[path];
+    if (found === undefined) return optional === true;
+    return found.version === version && existsSync(path);
+  });
+}
+
+/** @returns {Record<string, { version: string, optional?: boolean }>} */
+function packagesOf(lock) {
+  return JSON.parse(readFileSync(lock, 'utf8')).packages;
+}
+
+/** The npm that runs us, or the one of the PATH. */
+function npm(...args) {
+  const path = process.env['npm_execpath'];
+  return path?.endsWith('.js') === true ? [process.execPath, [path, ...args]] : ['npm', args];
+}
+
+/** Compiles what changed, and all of it where the result is not what the compiler remembers. */
+function compile() {
+  if (!existsSync(COMMAND)) rmSync('build/.tsbuildinfo', { force: true });
+  run('', process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json']);
+  chmodSync(COMMAND, 0o755);
+}
+
+function installPackages(purpose) {
+  const missing = PACKAGES.filter(
+    ({ proof, neededFor }) => neededFor.includes(purpose) && !existsSync(proof),
+  );
+  if (missing.length === 0) return;
+  const names = missing.map(({ name }) => name);
+  const install = ['install', '--yes', '--no-install-recommends', ...names];
+  if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) {
+    fail(
+      `these Debian packages are needed for npm run ${purpose}: ${names.join(' ')}\n` +
+        `install them with: sudo apt-get ${install.join(' ')}`,
+    );
+  }
+  process.env['DEBIAN_FRONTEND'] = 'noninteractive';
+  run('updating the package lists', 'apt-get', ['update', '--quiet']);
+  run(`installing ${names.join(' ')}`, 'apt-get', [...install, '--quiet']);
+  const still = missing.filter(({ proof }) => !existsSync(proof));
+  if (still.length > 0) {
+    fail(`installed, and yet not there: ${still.map(({ name, proof }) => `${proof} (${name})`).join(', ')}`);
+  }
+}
+
+/** Runs a command, its output on stderr: stdout belongs to what comes after the set-up. */
+function run(what, command, args) {
+  if (what !== '') process.stderr.write(`setup: ${what}\n`);
+  const { status, signal, error } = spawnSync(command, args, { stdio: ['ignore', 2, 2] });
+  if (error !== undefined) fail(`${command} could not be run: ${error.message}`);
+  if (status !== 0) fail(`${[command, ...args].join(' ')} failed (${signal ?? `exit status ${status}`})`);
+}
+
+/** @returns {never} */
+function fail(message) {
+  process.stderr.write(`setup: ${message.replaceAll('\n', '\nsetup: ')}\n`);
+  process.exit(1);
+}

@@ -1,0 +1,35 @@
+/**
+ * unexec as a library.
+ *
+ * ```ts
+ * import { freeze, UnexecError } from 'unexec';
+ *
+ * try {
+ *   const report = await freeze('perl', './report', { args: ['report.pl'], at: 'stop' });
+ *   console.log(`${report.target}: ${report.storedBytes} bytes`);
+ * } catch (error) {
+ *   if (!(error instanceof UnexecError)) throw error;
+ *   for (const { what, remedy } of error.reasons) console.error(`${what}: ${remedy}`);
+ * }
+ * ```
+ *
+ * Linux on x86-64 only. `freeze` traces the program with ptrace(2), which belongs to a thread: call it
+ * on the main thread, one freeze at a time.
+ *
+ * @module
+ */
+export { FormatError } from '../formats/errors.ts';
+export { type Reason, UnexecError, type UnexecErrorFacts } from './errors.ts';
+export {
+  type FreezeOptions,
+  type FreezePhase,
+  type FreezeReport,
+  freeze,
+  type Training,
+} from './freeze.ts';
+export { FREEZE_POINT_HELP, type FreezePoint, freezePointText, parseFreezePoint } from './freeze-point.ts';
+export type { Manifest, ManifestRegion } from './manifest.ts';
+export { readManifest } from './read-manifest.ts';
+export type { DataRef, LabelRef, Slot, Step, StepArgument } from './restorer/steps.ts';
+export type { KernelFeatures } from './styles/resume/plan.ts';
+export { VERSION } from './version.ts';
