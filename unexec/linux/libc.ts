@@ -9,11 +9,20 @@
  * @module
  */
 import { readdirSync } from 'node:fs';
-import koffi from 'koffi';
+import koffi, { type LibraryHandle } from 'koffi';
 import { UnexecError } from '../errors.ts';
 import { errnoName } from './errno.ts';
 
-const lib = koffi.load('libc.so.6');
+const lib = loadLibc();
+
+/** glibc by its name, musl by its own. */
+function loadLibc(): LibraryHandle {
+  try {
+    return koffi.load('libc.so.6');
+  } catch {
+    return koffi.load('libc.musl-x86_64.so.1');
+  }
+}
 
 type Pointer = Uint8Array | null;
 
@@ -75,6 +84,7 @@ export const SYS = {
   pipe2: 293,
   read: 0,
   recvfrom: 45,
+  timerfd_gettime: 287,
   getsockopt: 55,
   getsockname: 51,
   getpeername: 52,

@@ -9,6 +9,7 @@ import { setImmediate as immediate, setTimeout as sleep } from 'node:timers/prom
 import { UnexecError } from '../errors.ts';
 import { ERRNO, errnoName } from './errno.ts';
 import { ptrace, waitpid } from './libc.ts';
+import { readProc, readStatus } from './proc.ts';
 import {
   getEventMessage,
   getRegisters,
@@ -78,7 +79,9 @@ export class Tracee {
       PTRACE_O.TRACEVFORK |
       PTRACE_O.TRACEEXIT |
       (options.exitKill ? PTRACE_O.EXITKILL : 0);
-    must('traced', pid, ptrace(PTRACE.SEIZE, pid, 0, flags));
+    const seized = ptrace(PTRACE.SEIZE, pid, 0, flags);
+    if (seized === -ERRNO.EPERM) throw notPermitted(pid);
+    must('traced', pid, seized);
     const tracee = new Tracee(pid, options.signal);
     tracee.threads.set(pid, { tid: pid, stop: undefined });
     return tracee;
@@ -275,5 +278,30 @@ export class Tracee {
       }
     }
     this.threads.clear();
+  }
+}
+
+/** Which of the reasons of ptrace(2) for EPERM it is, as far as /proc tells. */
+function notPermitted(pid: number): UnexecError {
+  const tracer = readStatus(pid).get('TracerPid') ?? '0';
+  if (tracer !== '0') {
+    return new UnexecError('ALREADY_TRACED', `process ${pid} is traced by process ${tracer} already`, {
+      hint: 'end the debugger or strace that holds it',
+    });
+  }
+  const scope = yamaScope();
+  return new UnexecError('PTRACE_NOT_PERMITTED', `process ${pid} may not be traced`, {
+    hint:
+      scope >= 2
+        ? `kernel.yama.ptrace_scope is ${scope}; it must be 0 or 1: sysctl kernel.yama.ptrace_scope=1`
+        : 'a container may forbid it: docker run --cap-add SYS_PTRACE, or a seccomp profile that allows ptrace',
+  });
+}
+
+function yamaScope(): number {
+  try {
+    return Number(readProc('/proc/sys/kernel/yama/ptrace_scope'));
+  } catch {
+    return 0; // a kernel without Yama
   }
 }
