@@ -77,7 +77,9 @@ export interface ZoneThread {
  * The malloc zones of a process, sorted by address, without overlaps. Damaged structures, or a process
  * stopped in the middle of malloc, cost a zone its `used`; they are no error.
  *
- * Reads at most 256 MiB and takes a few milliseconds, a second where a heap is in a million pieces.
+ * Takes some milliseconds, with a large heap in many pieces up to a second or two, for 1 GiB read at
+ * most; numbers that would cost more are not given. A thawed process keeps its zones in mappings of a
+ * file: of those only the brk heap is found.
  *
  * @throws UnexecError only what `view.memory` throws.
  */

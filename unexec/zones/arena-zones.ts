@@ -41,9 +41,10 @@ function usedInHeap(lists: BoundedReader, arena: Arena, heap: Extent): bigint | 
   const first = (end - system_mem + 15n) & -16n;
   if (first < heap.start) return undefined;
   const walk = walkChunks(lists, { start: first, end: heap.end }, top);
+  const isBroken = walk?.end === first;
   // It ends earlier, at fenceposts, where others took memory with sbrk later. Then it is no check.
-  const agrees = walk?.end === end ? walk.tagged === heap.binned : walk?.end !== first;
-  return agrees ? system_mem - heap.free : undefined;
+  const disagrees = walk?.end === end && walk.tagged !== heap.binned;
+  return isBroken || disagrees ? undefined : system_mem - heap.free;
 }
 
 /**

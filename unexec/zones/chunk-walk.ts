@@ -21,9 +21,6 @@ const FENCEPOST = 16n;
 /** Bytes walked at most; a twentieth of a second, half a one if all chunks are small. */
 const MAX_WALKED = 64n << 20n;
 
-/** Stretches in one region. */
-const MAX_STRETCHES = 65_536;
-
 export interface Walk {
   /** End of the last stretch that was walked to its end: a page boundary, `range.start` if there is none. */
   readonly end: bigint;
@@ -38,7 +35,7 @@ export interface Walk {
 export function walkChunks(reader: BoundedReader, range: Range, top: bigint): Walk | undefined {
   if (range.end - range.start > MAX_WALKED) return undefined;
   let walk: Walk = { end: range.start, tagged: 0n };
-  for (let stretches = 0; stretches < MAX_STRETCHES && walk.end < range.end; stretches++) {
+  while (walk.end < range.end) {
     const stretch = walkStretch(reader, walk.end, range.end, top);
     if (stretch === undefined) break;
     walk = { end: stretch.end, tagged: walk.tagged + stretch.tagged };

@@ -67,15 +67,16 @@ const HEAP_MAX_SIZES = [0x400_0000n, 0x80_0000n];
 /** `struct malloc_state` follows the heap's header, whose size depends on the version. */
 const HEAP_INFO_SIZES = [48n, 32n];
 
-/** Bounds of walks. Nobody has so many arenas: the default limit is eight a processor. */
-const MAX_ARENAS = 16_384;
-const MAX_HEAPS = 65_536;
+/** Heaps of one arena: 64 MiB each, in 47 bits of address space. */
+const MAX_HEAPS = 1 << 21;
 
 /** Writable data of a module that is searched: a libc has 20 KiB, a static program whatever it likes. */
 const MAX_SEARCHED = 64 << 20;
 
-/** Addresses tried as a malloc_state in one module; the right one is found within a few hundred. */
-const MAX_ATTEMPTS = 65_536;
+/** Addresses tried as a malloc_state in one module: a few hundred, and the arenas, by default eight a processor. */
+const MAX_ATTEMPTS = 16_384;
+
+type ModuleRange = Pick<Module, 'path' | 'start' | 'end'>;
 
 /** The arenas of one copy of glibc. */
 export interface Arenas {
@@ -91,7 +92,7 @@ export function findArenas(view: ZoneView, reader: BoundedReader): Arenas[] {
   const libcs = view.modules.filter(module =>
     /\/libc(\.so\.6|-2\.\d+\.so)( \(deleted\))?$/.test(module.path),
   );
-  // Without a libc.so it is part of the program, or this image was thawed from one file that is all modules.
+  // Without a libc.so it is part of the program, or the program is a frozen one, which maps all from its file.
   const modules = libcs.length > 0 ? libcs : view.modules;
   return modules.map(module => arenasOf(view, reader, module)).filter(found => found !== undefined);
 }
@@ -101,7 +102,7 @@ export function findArenas(view: ZoneView, reader: BoundedReader): Arenas[] {
  * `fd`. Then the rest of the structure must fit, and `next` must lead through thread arenas back to
  * it, which also tells the two layouts apart.
  */
-function arenasOf(view: ZoneView, reader: BoundedReader, module: Pick<Module, 'start' | 'end'>) {
+function arenasOf(view: ZoneView, reader: BoundedReader, module: ModuleRange) {
   const seek = { attempts: MAX_ATTEMPTS };
   for (const fd of emptyBins(view, module)) {
     // The first empty bin: those before it, however many, hold chunks.
@@ -118,13 +119,14 @@ function arenasOf(view: ZoneView, reader: BoundedReader, module: Pick<Module, 's
 }
 
 /** Addresses in the module's initialised data that look like the `fd` of the first of some empty bins. */
-function* emptyBins(view: ZoneView, module: Pick<Module, 'start' | 'end'>): Generator<bigint> {
+function* emptyBins(view: ZoneView, module: ModuleRange): Generator<bigint> {
   let left = MAX_SEARCHED;
   for (const region of view.regions) {
-    if (region.start < module.start || region.start >= module.end) continue;
+    const isInside = region.start >= module.start && region.start < module.end;
+    if (!isInside && region.name !== module.path) continue;
     // main_arena is initialised data, hence mapped from the file; .bss, often large, is anonymous.
     if (!region.read || !region.write || region.shared || isAnonymous(region)) continue;
-    if (region.size > left) return;
+    if (region.size > left) continue;
     left -= region.size;
 
     const bytes = new Uint8Array(region.size);
@@ -161,7 +163,7 @@ function threadArenas(reader: BoundedReader, main: Arena, layout: Layout, seek: 
   for (let next = main.state.next; next !== main.address; ) {
     const arena = readArena(reader, next, layout);
     if (arena === undefined || firstHeap(reader, arena) === undefined) return undefined;
-    if (arenas.length >= MAX_ARENAS || seek.attempts-- <= 0) return undefined;
+    if (seek.attempts-- <= 0) return undefined;
     arenas.push(arena);
     next = arena.state.next;
   }

@@ -29,7 +29,7 @@ const malloc_par_tail = (padding: 0 | 1) =>
 const TAILS = [malloc_par_tail(0), malloc_par_tail(1)];
 type Tail = Value<ReturnType<typeof malloc_par_tail>>;
 
-/** How far from the main arena it is sought; 0x760 to 0x920 bytes are between them in the versions compared. */
+/** How far from the main arena it is sought; 0x900 to 0x940 bytes are between them in the versions compared. */
 const REACH = 0x2000n;
 
 export interface MmapCount {
@@ -74,17 +74,20 @@ function isHeap(view: ZoneView, address: bigint): boolean {
   return region?.write === true && (region.name === '[heap]' || isAnonymous(region));
 }
 
-const isPlausible = (tail: Tail): boolean =>
-  tail.n_mmaps >= 0 &&
-  tail.n_mmaps <= tail.max_n_mmaps &&
-  tail.n_mmaps_max > 0 &&
-  (tail.no_dyn_threshold === 0 || tail.no_dyn_threshold === 1) &&
-  tail.mmapped_mem % PAGE_BIG === 0n &&
-  tail.mmapped_mem >= BigInt(tail.n_mmaps) * PAGE_BIG &&
-  (tail.n_mmaps > 0 || tail.mmapped_mem === 0n) &&
+function isPlausible(mp: Tail): boolean {
+  const { n_mmaps, max_n_mmaps, mmapped_mem, max_mmapped_mem } = mp;
   // Zeros alone prove nothing.
-  (tail.n_mmaps > 0 || tail.sbrk_base !== 0n) &&
-  tail.max_n_mmaps > 0 === tail.max_mmapped_mem > 0n &&
-  tail.max_mmapped_mem >= tail.mmapped_mem &&
-  tail.max_mmapped_mem % PAGE_BIG === 0n &&
-  tail.max_mmapped_mem < 1n << 47n;
+  if (n_mmaps === 0 && (mmapped_mem !== 0n || mp.sbrk_base === 0n)) return false;
+  if (max_n_mmaps === 0 && max_mmapped_mem !== 0n) return false;
+  return (
+    n_mmaps >= 0 &&
+    n_mmaps <= max_n_mmaps &&
+    mp.n_mmaps_max > 0 &&
+    (mp.no_dyn_threshold === 0 || mp.no_dyn_threshold === 1) &&
+    mmapped_mem % PAGE_BIG === 0n &&
+    mmapped_mem >= BigInt(n_mmaps) * PAGE_BIG &&
+    mmapped_mem <= max_mmapped_mem &&
+    max_mmapped_mem % PAGE_BIG === 0n &&
+    max_mmapped_mem >= BigInt(max_n_mmaps) * PAGE_BIG
+  );
+}

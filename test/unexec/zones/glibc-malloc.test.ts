@@ -152,3 +152,15 @@ test('findZones() gives up on numbers, not on zones, in a heap of more than a mi
     t.is(ofKind(zones, 'heap')[0]?.used, undefined);
   });
 });
+
+test('findZones() counts the brk heap of a thawed process, all of whose memory is one file', async t => {
+  await withStopped(program('malloc-zones.c'), ['0', '1000', '5000', '50'], ({ view, output }) => {
+    const path = '/somewhere/frozen';
+    const regions = view.regions.map(region => ({ ...region, inode: 4711, name: path }));
+    const modules = [{ path, start: 0x810000n, end: 0x811000n }];
+    const [heap, ...others] = findZones({ ...view, regions, modules });
+    t.is(heap?.kind, 'heap');
+    t.is(heap?.used, Number(/^used (\d+)$/m.exec(output)?.[1]));
+    t.deepEqual(others, []);
+  });
+});
