@@ -144,7 +144,7 @@ export async function freeze(
     // 5. to 7. Contents go to their places in the file, without zero pages; then the process may go.
     say('writing');
     const contentsAt = performance.now();
-    const contents = await storeContents(image, file.handle, options.onProgress ?? (() => {}));
+    const contents = await storeContents(image, file.handle, progressOf(options));
     const releasedAt = performance.now();
     captured.release();
     captured = undefined;
@@ -168,6 +168,7 @@ export async function freeze(
 
     // 8. Read it back with our own reader.
     verifyImage(file.temporaryPath, image);
+    options.signal?.throwIfAborted();
     await file.commit();
     say('done');
     return {
@@ -184,6 +185,8 @@ export async function freeze(
       milliseconds: timings({ startedAt, stoppedAt, contentsAt, releasedAt }),
       steps: written.steps,
     };
+  } catch (error) {
+    throw file.explain(error);
   } finally {
     captured?.release();
     tracee?.kill();
@@ -234,6 +237,14 @@ function refuse(image: ProcessImage, options: FreezeOptions): void {
     { reasons },
   );
 }
+
+/** Contents are written for seconds: an abort ends that too. */
+const progressOf =
+  ({ onProgress, signal }: FreezeOptions): Progress =>
+  (done, total) => {
+    signal?.throwIfAborted();
+    onProgress?.(done, total);
+  };
 
 function letGo(tracee: Tracee, options: FreezeOptions): void {
   if (options.leaveRunning === true) tracee.detach();
