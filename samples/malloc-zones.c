@@ -10,7 +10,6 @@
 
 static long chunks, largest, percent;
 static pthread_barrier_t ready;
-
 static void use_malloc(unsigned seed) {
   char **chunk = calloc(chunks, sizeof *chunk);
   for (int round = 0; round < 3; round++)
@@ -27,11 +26,10 @@ static void *thread(void *seed) {
   pthread_barrier_wait(&ready);
   return NULL + pause();
 }
-
 int main(int argc, char **argv) {
-  long threads = argc == 5 ? atol(argv[1]) : 4;
-  chunks = argc == 5 ? atol(argv[2]) : 1000, largest = argc == 5 ? atol(argv[3]) : 5000;
-  percent = argc == 5 ? atol(argv[4]) : 50;
+  if (argc != 5) return 2;
+  long threads = atol(argv[1]);
+  chunks = atol(argv[2]), largest = atol(argv[3]), percent = atol(argv[4]);
   pthread_barrier_init(&ready, NULL, threads + 1);
   use_malloc(1);
   for (long i = 0; i < threads; i++) pthread_create(&(pthread_t){0}, NULL, thread, (void *)(i + 2));

@@ -12,9 +12,11 @@ import { damagedView, type RecordedView, recordView } from '../../support/record
 import { sandbox } from '../../support/sandbox.ts';
 
 const directory = sandbox('zones-damage');
+const zonesProgram = compileSample(directory, 'malloc-zones.c');
+const churnProgram = compileSample(directory, 'malloc-churn.c');
 
 const record = (args: string[], env = {}): Promise<RecordedView> =>
-  withStopped(compileSample(directory, 'malloc-zones.c'), args, ({ view }) => recordView(view), env);
+  withStopped(zonesProgram, args, ({ view }) => recordView(view), env);
 
 /** Zones in order, numbers within them; in a time that no walk without an end would keep. */
 function sane(view: ZoneView): MallocZone[] {
@@ -129,7 +131,7 @@ test('findZones() gives the right number or none wherever a program in malloc is
   const largest = 5000;
   const env = { GLIBC_TUNABLES: 'glibc.malloc.tcache_count=0' };
   await withStopped(
-    compileSample(directory, 'malloc-churn.c'),
+    churnProgram,
     ['4096', String(largest)],
     async live => {
       const address = BigInt(/^live (\w+)$/m.exec(live.output)?.[1] ?? 0);
