@@ -50,14 +50,16 @@ export class RemoteThread {
   }
 
   #step(): void {
-    // A SIGSTOP sent from outside cannot be blocked: it is dropped and the step taken again.
+    // A SIGSTOP sent from outside cannot be blocked, and an interrupt may still be on its way: dropped,
+    // and the step taken again.
     for (let tries = 0; tries < 10; tries++) {
       must('stepped', this.tid, ptrace(PTRACE.SINGLESTEP, this.tid, 0, 0));
       const waited = waitpid(this.tid, WALL);
       if (waited === undefined || 'errno' in waited || (waited.status & 0xff) !== 0x7f) {
         throw new UnexecError('PROCESS_GONE', `thread ${this.tid} ended while it was being read`);
       }
-      if (waited.status >> 8 === SIGNAL.SIGTRAP) return;
+      const called = getRegisters(this.tid).rip !== this.#instruction;
+      if (waited.status >> 8 === SIGNAL.SIGTRAP && called) return;
     }
     throw new UnexecError('PTRACE_FAILED', `thread ${this.tid} does not step over a system call`);
   }

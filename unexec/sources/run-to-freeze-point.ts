@@ -38,17 +38,32 @@ export interface Reached {
 }
 
 /**
- * Runs a tracee that stands in its exec stop.
+ * Runs a tracee that stands in its exec stop; at its freeze point every thread stands.
  *
  * @throws UnexecError `ENDED_BEFORE_FREEZE_POINT`, `SYMBOL_NOT_FOUND`, `SYMBOL_IS_IFUNC`
  */
 export async function runToFreezePoint(tracee: Tracee, point: FreezePoint): Promise<Reached> {
   const memory = new ProcessMemory(tracee.pid);
   try {
-    return await new Run(tracee, point, memory).run();
+    const reached = await new Run(tracee, point, memory).run();
+    await tracee.stopAll();
+    return reached;
+  } catch (error) {
+    // It was on its last instructions when it was to be stopped.
+    if (error instanceof UnexecError && error.code === 'PROCESS_GONE') throw endedBefore(point, error.message);
+    throw error;
   } finally {
     memory.close();
   }
+}
+
+function endedBefore(point: FreezePoint, how: string): UnexecError {
+  const others = ['request', 'stop', 'input', 'main', 'symbol:NAME', 'output:TEXT', 'time:DURATION'];
+  return new UnexecError(
+    'ENDED_BEFORE_FREEZE_POINT',
+    `the program ended (${how}) before its freeze point ${freezePointText(point)}`,
+    { hint: `choose another one with --at: ${others.join(', ')}` },
+  );
 }
 
 class Run {
@@ -132,7 +147,7 @@ class Run {
     switch (stop.type) {
       case 'ended':
         this.#inputWaits.delete(stop.tid);
-        if (stop.tid === this.#tracee.pid) throw this.#ended(stop.how);
+        if (stop.tid === this.#tracee.pid) throw endedBefore(this.#point, stop.how);
         return undefined;
       case 'exec':
         this.#memory.close();
@@ -157,15 +172,6 @@ class Run {
       case 'syscall-exit':
         return this.#onExit(stop.tid);
     }
-  }
-
-  #ended(how: string): UnexecError {
-    const others = ['request', 'stop', 'input', 'main', 'symbol:NAME', 'output:TEXT', 'time:DURATION'];
-    return new UnexecError(
-      'ENDED_BEFORE_FREEZE_POINT',
-      `the program ended (${how}) before its freeze point ${freezePointText(this.#point)}`,
-      { hint: `choose another one with --at: ${others.join(', ')}` },
-    );
   }
 
   #releaseChild(child: number): void {
