@@ -7,9 +7,11 @@
  * @module
  */
 import { FormatError, hex } from '../errors.ts';
-import { ELFCLASS, ELFDATA, EV, PN_XNUM, SHF, SHN } from './constants.ts';
+import { SHF } from './constants.ts';
+import { layoutCounts } from './counts.ts';
+import { layoutHeader } from './header.ts';
 import { type ElfFile, type ElfSection, type ElfSegment, hasFileBytes, sectionSize } from './model.ts';
-import { joinParts, type LayoutPart, partOf } from './parts.ts';
+import { joinParts, type LayoutPart, partOf, tablePart } from './parts.ts';
 import { place } from './place.ts';
 import { nameSections } from './section-names.ts';
 import { Elf64_Ehdr, Elf64_Phdr, Elf64_Shdr, LE } from './structs.ts';
@@ -37,14 +39,14 @@ export function layoutElf(file: ElfFile): ElfLayout {
   const places = place(file, sections);
   const segments = file.segments.map((segment, i) => phdrOf(segment, i, sections, places.sections));
   const shdrs = sections.map((section, i) => shdrOf(section, nameOffsets[i] ?? 0, places.sections[i] ?? 0));
-  const header = headerOf(file, { ...places, phnum: segments.length, shnum: sections.length, shstrndx });
-  extendInSectionZero(shdrs, header, segments.length, shstrndx);
+  const counts = layoutCounts(file, segments.length, shdrs, shstrndx);
+  const header = layoutHeader(file.header, places.phoff, places.shoff, counts);
 
   // From here on every field is final.
   const parts = joinParts(file.source, [
-    partOf('the ELF header', 0, Elf64_Ehdr.encode(header, LE)),
-    partOf('the program header table', places.phoff, encodeAll(Elf64_Phdr, segments)),
-    partOf('the section header table', places.shoff, encodeAll(Elf64_Shdr, shdrs)),
+    tablePart(file.source, 'the ELF header', 0, Elf64_Ehdr.encode(header, LE)),
+    tablePart(file.source, 'the program header table', places.phoff, encodeAll(Elf64_Phdr, segments)),
+    tablePart(file.source, 'the section header table', places.shoff, encodeAll(Elf64_Shdr, shdrs)),
     ...sections.flatMap((section, i) => sectionPart(section, i, places.sections[i] ?? 0)),
     ...file.kept.map(({ offset, contents }) => partOf('bytes of no section', offset, contents)),
   ]);
@@ -119,71 +121,6 @@ const shdrOf = (section: ElfSection, nameOffset: number, offset: number): Elf64_
   sh_addralign: BigInt(section.align),
   sh_entsize: BigInt(section.entsize),
 });
-
-interface HeaderFacts {
-  readonly phoff: number;
-  readonly shoff: number;
-  readonly phnum: number;
-  readonly shnum: number;
-  readonly shstrndx: number;
-}
-
-/** The header; a number that it has no room for becomes the mark that says so. */
-function headerOf(file: ElfFile, { phoff, shoff, phnum, shnum, shstrndx }: HeaderFacts): Elf64_Ehdr {
-  const { type, machine, entry, flags, osabi, abiVersion, asRead } = file.header;
-  const zero = file.sections[0];
-  const ident = new Uint8Array(16);
-  if (asRead) ident.set(asRead.e_ident);
-  ident.set([
-    0x7f,
-    0x45,
-    0x4c,
-    0x46,
-    ELFCLASS.ELFCLASS64,
-    ELFDATA.ELFDATA2LSB,
-    EV.EV_CURRENT,
-    osabi,
-    abiVersion,
-  ]);
-  // A file may keep a number in section 0 that the header had room for: Linux does in some cores.
-  const keepsPhnum = asRead?.e_phnum === PN_XNUM && zero?.info === phnum;
-  const keepsShnum = asRead?.e_shnum === 0 && zero?.size === shnum;
-  const keepsShstrndx = asRead?.e_shstrndx === SHN.SHN_XINDEX && zero?.link === shstrndx;
-  return {
-    e_ident: ident,
-    e_type: type,
-    e_machine: machine,
-    e_version: EV.EV_CURRENT,
-    e_entry: entry,
-    e_phoff: BigInt(phoff),
-    e_shoff: BigInt(shoff),
-    e_flags: flags,
-    e_ehsize: asRead?.e_ehsize ?? Elf64_Ehdr.size,
-    e_phentsize: phnum > 0 ? Elf64_Phdr.size : (asRead?.e_phentsize ?? 0),
-    e_phnum: phnum >= PN_XNUM || keepsPhnum ? PN_XNUM : phnum,
-    e_shentsize: shnum > 0 ? Elf64_Shdr.size : (asRead?.e_shentsize ?? 0),
-    e_shnum: shnum >= SHN.SHN_LORESERVE || keepsShnum ? 0 : shnum,
-    e_shstrndx: shstrndx >= SHN.SHN_LORESERVE || keepsShstrndx ? SHN.SHN_XINDEX : shstrndx,
-  };
-}
-
-/** Puts the numbers that the header only marks into section 0. EI_MAG and the marks: gABI 4.1. */
-function extendInSectionZero(shdrs: Elf64_Shdr[], header: Elf64_Ehdr, phnum: number, shstrndx: number): void {
-  const [zero] = shdrs;
-  if (!zero) {
-    if (header.e_phnum !== PN_XNUM) return;
-    throw new FormatError(
-      'ELF_BAD_PHNUM',
-      `ELF: ${phnum} segments, expected a section 0 to hold their number`,
-      {
-        value: phnum,
-      },
-    );
-  }
-  if (header.e_phnum === PN_XNUM) zero.sh_info = phnum;
-  if (header.e_shnum === 0) zero.sh_size = BigInt(shdrs.length);
-  if (header.e_shstrndx === SHN.SHN_XINDEX) zero.sh_link = shstrndx;
-}
 
 interface Encodable<T> {
   readonly size: number;

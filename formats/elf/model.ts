@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { type ByteSource, SourceSlice } from '../source.ts';
+import type { ByteSource } from '../source.ts';
 import { EM, SHT } from './constants.ts';
 import type { Elf64_Ehdr } from './structs.ts';
 
@@ -170,7 +170,3 @@ export const contentsSize = (contents: Contents): number =>
 /** A stretch of contents, read now. */
 export const readContents = (contents: Contents, offset: number, length: number): Uint8Array =>
   contents instanceof Uint8Array ? contents.subarray(offset, offset + length) : contents.read(offset, length);
-
-/** Whether these contents are bytes of `source` that would be written to where they already are. */
-export const isInPlace = (contents: Contents, source: ByteSource | undefined, offset: number): boolean =>
-  contents instanceof SourceSlice && contents.source === source && contents.offset === offset;

@@ -1,12 +1,13 @@
 /**
- * What a file is made of, and where: the list of parts that the writer copies out. Parts never overlap, with one exception that real files need: bytes that stay where
- * they were read (sections that share bytes, tables that a section covers) are one part.
+ * What a file is made of, and where: the list of parts that the writer copies out. Parts never overlap,
+ * with one exception that real files need: bytes that stay where they were read (sections that share
+ * bytes, tables that a section covers) are one part.
  *
  * @module
  */
 import { FormatError, hex } from '../errors.ts';
 import { type ByteSource, SourceSlice } from '../source.ts';
-import { type Contents, contentsSize, isInPlace } from './model.ts';
+import { type Contents, contentsSize } from './model.ts';
 
 export interface LayoutPart {
   readonly offset: number;
@@ -25,37 +26,45 @@ export const partOf = (what: string, offset: number, contents: Contents): Layout
   contents,
 });
 
+/** A table that was encoded; where the source has the very same bytes at that place, they stay there. */
+export function tablePart(
+  source: ByteSource | undefined,
+  what: string,
+  offset: number,
+  bytes: Uint8Array,
+): LayoutPart {
+  if (!source || offset > source.size || bytes.length > source.size - offset)
+    return partOf(what, offset, bytes);
+  const there = source.read(offset, bytes.length);
+  const same = bytes.every((byte, i) => byte === there[i]);
+  return partOf(what, offset, same ? new SourceSlice(source, offset, bytes.length) : bytes);
+}
+
 /** The parts in order of offset, those that stay in place in `source` joined; parts of no bytes left out. */
 export function joinParts(source: ByteSource | undefined, parts: readonly LayoutPart[]): LayoutPart[] {
   const filled = parts.filter(({ size }) => size > 0).sort((a, b) => a.offset - b.offset);
-  const staying = filled.filter(part => staysInPlace(part, source));
-  const others = filled.filter(part => !staysInPlace(part, source));
-  const joined = [...(source ? union(source, staying) : []), ...others].sort((a, b) => a.offset - b.offset);
+  const staying = source
+    ? union(
+        source,
+        filled.filter(part => staysInPlace(part, source)),
+      )
+    : [];
+  const moving = filled.filter(part => !staysInPlace(part, source));
+  const joined = [...staying, ...moving].sort((a, b) => a.offset - b.offset);
 
   for (const [i, part] of joined.entries()) {
     const before = joined[i - 1];
     if (!before || before.offset + before.size <= part.offset) continue;
     const range = ({ what, offset, size }: LayoutPart) =>
       `${what} at ${hex(offset)} to ${hex(offset + size)}`;
-    throw new FormatError(
-      'ELF_OVERLAP',
-      `ELF: ${range(part)} overlaps ${range(before)}, expected a place of its own`,
-      {
-        offset: part.offset,
-      },
-    );
+    const message = `ELF: ${range(part)} overlaps ${range(before)}, expected a place of its own`;
+    throw new FormatError('ELF_OVERLAP', message, { offset: part.offset });
   }
   return joined;
 }
 
-function staysInPlace({ offset, size, contents }: LayoutPart, source: ByteSource | undefined): boolean {
-  if (!source || !contents) return false;
-  if (!(contents instanceof Uint8Array)) return isInPlace(contents, source, offset);
-  // A table that was encoded anew, or what a caller wrote: in place where the very same bytes are.
-  if (offset > source.size || size > source.size - offset) return false;
-  const there = source.read(offset, size);
-  return contents.every((byte, i) => byte === there[i]);
-}
+const staysInPlace = ({ offset, contents }: LayoutPart, source: ByteSource | undefined): boolean =>
+  contents instanceof SourceSlice && contents.source === source && contents.offset === offset;
 
 /** Touching and overlapping parts of one source as one each. */
 function union(source: ByteSource, parts: readonly LayoutPart[]): LayoutPart[] {

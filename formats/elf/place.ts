@@ -34,12 +34,12 @@ export function place(file: ElfFile, sections: readonly ElfSection[]): Places {
   const offsets = sections.map((section, index) => {
     if (section.offset !== undefined) return section.offset;
     if (section.type === SHT.SHT_NULL) return 0;
-    const align = Math.max(section.align, 1);
-    const page = pageOf.get(index) ?? 1;
     const size = hasFileBytes(section) ? sectionSize(section) : 0;
+    const page = pageOf.get(index);
+    if (page === undefined) return free.take(size, Math.max(section.align, 1), 0);
     // Loaded: offset and address are the same within a page, or mmap(2) cannot map the one to the other.
-    if (page > align) return free.take(size, page, Number(section.address % BigInt(page)));
-    return free.take(size, align, 0);
+    const align = Math.max(section.align, page, 1);
+    return free.take(size, align, Number(section.address % BigInt(align)));
   });
   return { phoff, sections: offsets, shoff: table(shdrs) };
 }

@@ -86,6 +86,11 @@ test(identical, 'a header with odd values in fields that mean nothing', () =>
 test(identical, 'a header that keeps small numbers in section 0', () =>
   needlesslyExtended(compiled(SOURCE, [])),
 );
+test(identical, 'a core with an e_shstrndx that means nothing', () => {
+  const bytes = elfBytes(core([new Uint8Array(10)]));
+  bytes.set([0, 0xff], 62);
+  return bytes;
+});
 test(identical, 'a header alone', () => elfBytes(newElf({ type: 2 })));
 test(identical, 'headers that overlap', headersOverlap, true);
 test(
@@ -190,6 +195,18 @@ test('piecesToBytes() fills what no piece covers with zeros', t => {
     { offset: 3, bytes: Uint8Array.of(6) },
   ];
   t.deepEqual([...piecesToBytes(pieces, 5)], [0, 5, 0, 6, 0]);
+});
+
+test('a file that loses most of its 66,000 sections is counted in its header again', t => {
+  const file = readElf(bytesOf(manySections(66_000)));
+  file.sections.length = 3;
+  file.shstrndx = undefined;
+  file.shoff = undefined;
+  file.kept = [];
+  const path = onDisk(elfBytes(file));
+  t.is(readElf(bytesOf(path)).sections.length, 4);
+  t.is(readElf(bytesOf(path)).sections[0]?.size, 0);
+  t.regex(output('readelf', ['-hW', path]), /Number of section headers: +4$/m);
 });
 
 test('a change of one header field changes only that field', t => {
