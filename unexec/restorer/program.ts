@@ -35,7 +35,8 @@ interface Piece {
 }
 
 const PAGE = 4096;
-const ERRNO_ENTRY = 16;
+/** Bytes of `: ESOCKTNOSUPPORT`, the longest, rounded up. */
+const ERRNO_ENTRY = 32;
 
 export class RestoreProgram {
   readonly steps: Step[] = [];
@@ -174,6 +175,7 @@ export class RestoreProgram {
     setSlot(SLOT.ERRNOS, address + BigInt(errnosAt));
     setSlot(SLOT.PREFIX, resolve(prefixRef));
     setSlot(SLOT.PREFIX_LENGTH, BigInt(Buffer.byteLength(prefix)));
+    setSlot(SLOT.ERRNO_COUNT, BigInt(errnos.length / ERRNO_ENTRY));
     return {
       bytes,
       steps: { address: address + BigInt(stepsAt), size: this.steps.length * stepStruct.size },
@@ -203,12 +205,12 @@ function encodeNames(steps: readonly Step[]): Uint8Array {
   return Buffer.concat(parts);
 }
 
-/** 16 bytes an error number: `: ENOENT`. */
+/** 32 bytes an error number: `: ENOENT`. */
 function encodeErrnos(): Uint8Array {
   const entries = Object.entries(ERRNO);
   const out = new Uint8Array((Math.max(...entries.map(([, number]) => number)) + 1) * ERRNO_ENTRY);
   for (const [name, number] of entries) {
-    out.set(Buffer.from(`: ${name}`).subarray(0, ERRNO_ENTRY), number * ERRNO_ENTRY);
+    out.set(Buffer.from(`: ${name}`), number * ERRNO_ENTRY);
   }
   return out;
 }

@@ -46,6 +46,7 @@ export const SLOT = {
   ERRNOS: 12,
   PREFIX: 13,
   PREFIX_LENGTH: 14,
+  ERRNO_COUNT: 15,
   FIRST_FREE: 16,
 } as const;
 /** Slots fill one page, less the last 128 bytes, which the restorer needs for its message. */

@@ -33,6 +33,7 @@
         .set SLOT_ERRNOS, 8 * 12
         .set SLOT_PREFIX, 8 * 13
         .set SLOT_PREFIX_LENGTH, 8 * 14
+        .set SLOT_ERRNO_COUNT, 8 * 15
         .set IOVEC, 0xf80                       # last 128 bytes of the slot page
 
         .set STEP, 64
@@ -168,6 +169,7 @@ op_copy:
 # a2 bytes at a0 and a1 are equal; otherwise fail (required) or skip a3 steps
 op_compare:
         mov     rcx, rdx
+        cmp     rcx, rcx                        # no bytes at all are equal
         repe cmpsb
         je      advance
         mov     rdx, r10
@@ -301,14 +303,16 @@ fail:
         mov     edx, 2
         neg     r13
         jz      .Lnewline
-        shl     r13, 4                          # 16 bytes an error, ": ENOENT" and zeros
+        cmp     r13, [r12 + SLOT_ERRNO_COUNT]   # numbers of the kernel's own do leak (524, ENOTSUPP)
+        jae     .Lnewline
+        shl     r13, 5                          # 32 bytes an error, ": ENOENT" and zeros
         add     r13, [r12 + SLOT_ERRNOS]
         xor     ecx, ecx
 .Lletter:
         cmp     byte ptr [r13 + rcx], 0
         je      .Lmeasured
         inc     ecx
-        cmp     ecx, 16
+        cmp     ecx, 32
         jb      .Lletter
 .Lmeasured:
         mov     [r14 + 32], r13
