@@ -31,6 +31,8 @@ export interface StepOptions {
 interface Piece {
   readonly bytes: Uint8Array;
   readonly align: number;
+  /** Steps write here: kept on the page of the slots while there is room, as each page costs a copy. */
+  readonly written: boolean;
   offset: number;
 }
 
@@ -41,6 +43,7 @@ const ERRNO_ENTRY = 32;
 export class RestoreProgram {
   readonly steps: Step[] = [];
   readonly #pieces: Piece[] = [];
+  readonly #pointers: { readonly at: DataRef; readonly to: DataRef }[] = [];
   #slots: number = SLOT.FIRST_FREE;
   #pendingLabel: string | undefined;
 
@@ -54,10 +57,24 @@ export class RestoreProgram {
     return { slot: this.#slots++ };
   }
 
-  /** Bytes that travel with the program; writable at run time. */
+  /** Bytes that travel with the program, and that steps read. */
   data(bytes: Uint8Array, align = 8): DataRef {
-    this.#pieces.push({ bytes, align, offset: 0 });
+    return this.#piece(bytes, align, false);
+  }
+
+  /** Bytes that steps, or the kernel on their behalf, write. */
+  writable(bytes: Uint8Array, align = 8): DataRef {
+    return this.#piece(bytes, align, true);
+  }
+
+  #piece(bytes: Uint8Array, align: number, written: boolean): DataRef {
+    this.#pieces.push({ bytes, align, written, offset: 0 });
     return { data: this.#pieces.length - 1, offset: 0 };
+  }
+
+  /** Has a word of the data hold the address of other data. */
+  pointer(at: DataRef, to: DataRef): void {
+    this.#pointers.push({ at, to });
   }
 
   /** A string with its final zero. */
@@ -141,11 +158,7 @@ export class RestoreProgram {
    */
   layOut(address: bigint, prefix: string): { bytes: Uint8Array; steps: { address: bigint; size: number } } {
     const prefixRef = this.string(prefix);
-    let end = PAGE;
-    for (const piece of this.#pieces) {
-      piece.offset = roundUp(end, piece.align);
-      end = piece.offset + piece.bytes.length;
-    }
+    const end = this.#placePieces();
     const stepsAt = roundUp(end, 64);
     const names = encodeNames(this.steps);
     const namesAt = stepsAt + this.steps.length * stepStruct.size;
@@ -164,6 +177,9 @@ export class RestoreProgram {
       return address + BigInt(stepsAt + index * stepStruct.size);
     };
     for (const piece of this.#pieces) bytes.set(piece.bytes, piece.offset);
+    for (const { at, to } of this.#pointers) {
+      new DataView(bytes.buffer).setBigUint64(Number(resolve(at) - address), resolve(to), true);
+    }
     bytes.set(encodeSteps(this.steps, resolve), stepsAt);
     bytes.set(names, namesAt);
     bytes.set(errnos, errnosAt);
@@ -180,6 +196,23 @@ export class RestoreProgram {
       bytes,
       steps: { address: address + BigInt(stepsAt), size: this.steps.length * stepStruct.size },
     };
+  }
+
+  /** Gives each piece its place; returns the end of the last one. */
+  #placePieces(): number {
+    let afterSlots = this.#slots * 8;
+    let end = PAGE;
+    for (const piece of this.#pieces) {
+      const near = roundUp(afterSlots, piece.align);
+      if (piece.written && near + piece.bytes.length <= SLOT_COUNT * 8) {
+        piece.offset = near;
+        afterSlots = near + piece.bytes.length;
+      } else {
+        piece.offset = roundUp(end, piece.align);
+        end = piece.offset + piece.bytes.length;
+      }
+    }
+    return end;
   }
 }
 

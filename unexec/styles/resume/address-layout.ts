@@ -40,13 +40,13 @@ export function setAddresses(
     for (const [i, value] of fixed.entries()) view.setBigUint64(i * 8, value, true);
     view.setUint32(96, image.auxv.length, true);
     view.setUint32(100, 0xffff_ffff, true); // exe_fd: none
-    const ref = program.data(map);
+    const ref = program.writable(map);
     const field = (index: number): DataRef => ({ ...ref, offset: index * 8 });
     program.operation('STORE', 'arg_start', [field(7), given.argStart]);
     program.operation('STORE', 'arg_end', [field(8), given.envStart]);
     program.operation('STORE', 'env_start', [field(9), given.envStart]);
     program.operation('STORE', 'env_end', [field(10), given.envEnd]);
-    program.operation('STORE', 'auxv', [field(11), program.data(image.auxv)]);
+    program.pointer(field(11), program.data(image.auxv));
     program.syscall(
       'set the address layout',
       NR.prctl,

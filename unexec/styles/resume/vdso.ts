@@ -76,7 +76,7 @@ export function placeVdso(
   const mapped = program.slot();
   program.operation('SET', 'no vdso yet', [0, 0, 1], { into: mapped });
   if (useKernels) {
-    const found = program.data(new Uint8Array(UTSNAME.size));
+    const found = program.writable(new Uint8Array(UTSNAME.size));
     const expected = program.data(kernelNames(image.origin.kernel));
     program.syscall('name of the kernel', NR.uname, [found]);
     program.when(
