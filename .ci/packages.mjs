@@ -31,5 +31,6 @@ export const PACKAGES = [
   { name: 'llvm', proof: '/usr/bin/llvm-readobj', neededFor: ['test'] },
   { name: 'gdb', proof: '/usr/bin/gdb', neededFor: ['test', 'bench'] },
   { name: 'util-linux', proof: '/usr/bin/setpriv', neededFor: ['test', 'bench'] },
+  { name: 'bsdutils', proof: '/usr/bin/script', neededFor: ['test'] },
   { name: 'procps', proof: '/usr/bin/ps', neededFor: ['test'] },
 ];

@@ -17,12 +17,18 @@ export interface Style {
 const plain = (text: string): string => text;
 export const PLAIN: Style = { bold: plain, dim: plain, red: plain, yellow: plain, green: plain };
 
+type Format = Parameters<typeof styleText>[0];
+/** Newer releases of Node look at stdout by themselves; which stream it is, we know better. */
+const as =
+  (format: Format) =>
+  (text: string): string =>
+    styleText(format, text, { validateStream: false });
 const COLOURED: Style = {
-  bold: text => styleText('bold', text),
-  dim: text => styleText('dim', text),
-  red: text => styleText('red', text),
-  yellow: text => styleText('yellow', text),
-  green: text => styleText('green', text),
+  bold: as('bold'),
+  dim: as('dim'),
+  red: as('red'),
+  yellow: as('yellow'),
+  green: as('green'),
 };
 
 /** Colours for a terminal, unless NO_COLOR (no-color.org) is set or the terminal has none. */
@@ -91,7 +97,3 @@ export function printable(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   return text.replace(/[\x00-\x1f\x7f-\x9f]/g, c => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }
-
-/** A word as a POSIX shell takes it. */
-export const shellWord = (word: string): string =>
-  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;

@@ -55,6 +55,8 @@ async function runRequest(argv: readonly string[], manner: Manner, signal: Abort
   } else if (!manner.quiet) {
     const style = styleFor(process.stderr, process.env);
     if (manifest !== undefined) writeLines(renderPlan(manifest, report.steps, style));
+    // A program that waits for input has left its prompt on the line.
+    if (report.reached === 'input' && process.stderr.isTTY) process.stderr.write('\n');
     writeLines(renderSummary(report, style));
   }
   return EXIT.OK;
