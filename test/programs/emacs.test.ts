@@ -9,7 +9,7 @@ programTests({
     '--eval',
     `(progn
        (require 'org)
-       (princ (format "loaded %s\\n" (featurep 'org)))
+       (message "loaded %s" (featurep 'org))
        (signal-process (emacs-pid) 'SIGSTOP)
        (princ "resumed\\n")
        (garbage-collect)
@@ -25,6 +25,6 @@ programTests({
        (princ (shell-command-to-string "echo a child"))
        (princ (condition-case error (car 1) (error (format "%S\\n" error)))))`,
   ],
-  env: ['HOME=/nonexistent'],
+  env: ['HOME=/tmp'],
   times: 50,
 });
