@@ -1,0 +1,614 @@
+/**
+ * Every operation of the restorer, run for real: hand-written restore programs in executables of their
+ * own, without any frozen process. Bytes on stdout and the exit status tell the results.
+ *
+ * @module
+ */
+import { readFileSync } from 'node:fs';
+import test from 'ava';
+import fc from 'fast-check';
+import type { RestoreProgram } from '../../../unexec/restorer/program.ts';
+import { type OpName, SLOT, type Slot, type StepArgument } from '../../../unexec/restorer/steps.ts';
+import { keepArguments } from '../../../unexec/styles/resume/arguments.ts';
+import { NR } from '../../../unexec/styles/resume/system-calls.ts';
+import { signalFrame } from '../../../unexec/styles/resume/threads.ts';
+import { type Ended, PREFIX, runRestore } from '../../support/restore-executable.ts';
+import { threadOf } from '../../support/synthetic-image.ts';
+
+const EXIT = 60;
+const EXIT_GROUP = 231;
+const SECCOMP = 317;
+const NANOSLEEP = 35;
+const PROT_READ = 1;
+const PROT_ALL = 7;
+const MAP_PRIVATE_FIXED = 0x12;
+const MAP_PRIVATE_FIXED_ANONYMOUS = 0x32;
+const SOMEWHERE = 0x7000_0000n;
+const MAX = 2n ** 64n - 1n;
+
+const exit = (program: RestoreProgram, status: StepArgument): void =>
+  program.syscall('exit', EXIT_GROUP, [status]);
+
+const print = (program: RestoreProgram, from: StepArgument, length: StepArgument): void =>
+  program.syscall('print', NR.write, [1, from, length]);
+
+const printWord = (program: RestoreProgram, value: StepArgument): void => {
+  const word = program.writable(new Uint8Array(8));
+  program.operation('STORE', 'to be printed', [word, value]);
+  print(program, word, 8);
+};
+
+const wordsOf = ({ stdout }: Ended): bigint[] =>
+  Array.from({ length: stdout.length / 8 }, (_, i) => stdout.readBigUInt64LE(i * 8));
+
+const slot = (number: number): Slot => ({ slot: number });
+
+// The start
+
+test('the restorer finds arguments and environment on the new stack', t => {
+  const ended = runRestore(
+    program => {
+      const length = program.slot();
+      program.operation('SET', 'arguments', [slot(SLOT.ENV_START), 0, slot(SLOT.ARG_START)], {
+        into: length,
+      });
+      print(program, slot(SLOT.ARG_START), length);
+      program.operation('SET', 'environment', [slot(SLOT.ENV_END), 0, slot(SLOT.ENV_START)], {
+        into: length,
+      });
+      print(program, slot(SLOT.ENV_START), length);
+      exit(program, slot(SLOT.ARGC));
+    },
+    { args: ['one', '', 'drei'], env: { A: '1', LONG: 'x'.repeat(5000) } },
+  );
+  t.is(ended.status, 4);
+  const [, ...strings] = ended.stdout.toString().split('\0');
+  t.deepEqual(strings, ['one', '', 'drei', 'A=1', `LONG=${'x'.repeat(5000)}`, '']);
+});
+
+test('an empty environment has an end like any other', t => {
+  const ended = runRestore(
+    program => {
+      const first = program.slot();
+      program.operation('LOAD', 'envp[0]', [slot(SLOT.ENVP), 0], { into: first });
+      const length = program.slot();
+      program.operation('SET', 'environment', [slot(SLOT.ENV_END), 0, slot(SLOT.ENV_START)], {
+        into: length,
+      });
+      printWord(program, first);
+      printWord(program, length);
+      exit(program, slot(SLOT.ARGC));
+    },
+    { env: {} },
+  );
+  t.deepEqual(wordsOf(ended), [0n, 0n]);
+  t.is(ended.status, 1);
+});
+
+test('the end of the strings is the end of the name of the program', t => {
+  const { stdout } = runRestore(program => {
+    const length = program.slot();
+    program.operation('SET', 'name', [slot(SLOT.STRINGS_END), 0, slot(SLOT.ENV_END)], { into: length });
+    print(program, slot(SLOT.ENV_END), length);
+    exit(program, 0);
+  });
+  t.regex(stdout.toString(), /^\/.*\/program-\d+\0$/);
+});
+
+// SYSCALL
+
+test('SYSCALL keeps its result for later steps', t => {
+  const { status } = runRestore(program => {
+    const old = program.slot();
+    program.syscall('set', NR.umask, [0o27]);
+    program.syscall('get', NR.umask, [0], { into: old });
+    exit(program, old);
+  });
+  t.is(status, 0o27);
+});
+
+test('SYSCALL passes all six arguments', t => {
+  const ended = runRestore(program => {
+    const self = program.slot();
+    const mapped = program.slot();
+    const found = program.slot();
+    program.syscall('open', NR.open, [program.string('/proc/self/exe'), 0, 0], { into: self });
+    // The second page of the file is the restorer's data, with the slots at its start.
+    program.syscall('map', NR.mmap, [SOMEWHERE, 4096, PROT_READ, MAP_PRIVATE_FIXED, self, 4096], {
+      into: mapped,
+    });
+    program.operation('LOAD', 'slot', [mapped, 8 * SLOT.PROGRAM], { into: found });
+    for (const value of [mapped, found, slot(SLOT.PROGRAM)]) printWord(program, value);
+    exit(program, 0);
+  });
+  const [mapped, found, expected] = wordsOf(ended);
+  t.is(mapped, SOMEWHERE);
+  t.is(found, expected);
+});
+
+const failures: readonly [step: string, nr: number, args: readonly StepArgument[], error: string][] = [
+  ['close descriptor 999', NR.close, [999], 'EBADF'],
+  ['seek in a pipe', NR.lseek, [1, 0, 0], 'ESPIPE'],
+  ['call what is not there', 9999, [], 'ENOSYS'],
+  ['read from nowhere', NR.chdir, [0], 'EFAULT'],
+  ['a socket of no protocol', NR.socket, [2, 1, 200], 'EPROTONOSUPPORT'],
+  ['a socket of no type', NR.socket, [2, 7, 0], 'ESOCKTNOSUPPORT'],
+];
+
+for (const [step, nr, args, error] of failures) {
+  test(`a required system call that fails with ${error} says so and ends with 125`, t => {
+    const { status, stdout, stderr } = runRestore(program => {
+      program.syscall('something before', NR.getpid, []);
+      program.syscall(step, nr, args);
+      print(program, program.string('never'), 5);
+      exit(program, 0);
+    });
+    t.is(status, 125);
+    t.is(stderr, `${PREFIX}${step}: ${error}\n`);
+    t.is(stdout.length, 0);
+  });
+}
+
+test('an error number without a name leaves the name out', t => {
+  const { status, stderr } = runRestore(program => {
+    answerGetpidWith(program, 524);
+    program.syscall('ask for the process', NR.getpid, []);
+    exit(program, 0);
+  });
+  t.is(status, 125);
+  t.is(stderr, `${PREFIX}ask for the process\n`);
+});
+
+test('the largest error number is an error, and one more is a result', t => {
+  const { status, stderr } = runRestore(program => {
+    answerGetpidWith(program, 4095);
+    program.syscall('ask', NR.getpid, []);
+    exit(program, 0);
+  });
+  t.is(status, 125);
+  t.is(stderr, `${PREFIX}ask\n`);
+  const result = runRestore(program => {
+    const found = program.slot();
+    program.syscall('map', NR.mmap, [SOMEWHERE, 4096, 3, MAP_PRIVATE_FIXED_ANONYMOUS, -1, 0], {
+      into: found,
+    });
+    printWord(program, found);
+    exit(program, 0);
+  });
+  t.deepEqual(wordsOf(result), [SOMEWHERE]);
+});
+
+/** A seccomp filter makes getpid(2) fail with an error of choice. */
+function answerGetpidWith(program: RestoreProgram, errno: number): void {
+  const PR_SET_NO_NEW_PRIVS = 38;
+  const SECCOMP_SET_MODE_FILTER = 1;
+  const SECCOMP_RET_ERRNO = 0x0005_0000;
+  const SECCOMP_RET_ALLOW = 0x7fff_0000;
+  const filter: readonly [code: number, jt: number, jf: number, k: number][] = [
+    [0x20, 0, 0, 0], // ld the number of the system call
+    [0x15, 0, 1, NR.getpid], // jeq
+    [0x06, 0, 0, SECCOMP_RET_ERRNO | errno],
+    [0x06, 0, 0, SECCOMP_RET_ALLOW],
+  ];
+  const instructions = Buffer.alloc(filter.length * 8);
+  for (const [i, [code, jt, jf, k]] of filter.entries()) {
+    instructions.writeUInt16LE(code, i * 8);
+    instructions.writeUInt8(jt, i * 8 + 2);
+    instructions.writeUInt8(jf, i * 8 + 3);
+    instructions.writeUInt32LE(k, i * 8 + 4);
+  }
+  const sock_fprog = program.data(Uint8Array.of(filter.length, ...new Uint8Array(15)));
+  program.pointer({ ...sock_fprog, offset: 8 }, program.data(instructions));
+  program.syscall('no new privileges', NR.prctl, [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
+  program.syscall('filter', SECCOMP, [SECCOMP_SET_MODE_FILTER, 0, sock_fprog]);
+}
+
+test('a best-effort system call that fails leaves its error in the slot', t => {
+  const ended = runRestore(program => {
+    const result = program.slot();
+    const options = { bestEffort: true, into: result };
+    program.syscall('open', NR.open, [program.string('/nonexistent'), 0, 0], options);
+    printWord(program, result);
+    exit(program, 3);
+  });
+  t.deepEqual(wordsOf(ended), [MAX - 1n]); // -ENOENT
+  t.is(ended.status, 3);
+  t.is(ended.stderr, '');
+});
+
+test('the number of a system call is never taken for a slot', t => {
+  const ended = runRestore(program => {
+    const found = program.slot();
+    program.operation('SET', 'all slots in use', [1, 1, 0], { into: found });
+    program.syscall('exit', EXIT_GROUP, [found, found, found, found, found, found]);
+  });
+  t.is(ended.status, 2);
+});
+
+// Memory and arithmetic
+
+test('SET adds two values and subtracts a third, modulo 2^64', t => {
+  const word = fc.oneof(fc.bigInt({ min: 0n, max: MAX }), fc.constantFrom(0n, 1n, MAX, 2n ** 63n));
+  const triples = fc.sample(fc.tuple(word, word, word), 200);
+  const ended = runRestore(program => {
+    const sum = program.slot();
+    const results = program.writable(new Uint8Array(triples.length * 8));
+    for (const [i, triple] of triples.entries()) {
+      program.operation('SET', 'sum', triple, { into: sum });
+      program.operation('STORE', 'result', [{ ...results, offset: i * 8 }, sum]);
+    }
+    print(program, results, triples.length * 8);
+    exit(program, 0);
+  });
+  t.deepEqual(
+    wordsOf(ended),
+    triples.map(([a, b, c]) => BigInt.asUintN(64, a + b - c)),
+  );
+});
+
+test('LOAD takes 64 bits and LOAD32 takes 32, at an address and a distance', t => {
+  const ended = runRestore(program => {
+    const data = program.data(Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 0xf9, 0xfa, 0xfb, 0xfc, 13, 14, 15, 16));
+    const found = program.slot();
+    const address = program.slot();
+    program.operation('SET', 'address', [data, 0, 0], { into: address });
+    for (const [op, args] of [
+      ['LOAD', [data, 0]],
+      ['LOAD', [address, 8]],
+      ['LOAD32', [data, 0]],
+      ['LOAD32', [address, 8]],
+      ['LOAD', [{ ...data, offset: 1 }, 2]],
+    ] satisfies [OpName, StepArgument[]][]) {
+      program.operation('SET', 'all bits', [-1, 0, 0], { into: found });
+      program.operation(op, 'load', args, { into: found });
+      printWord(program, found);
+    }
+    exit(program, 0);
+  });
+  t.deepEqual(wordsOf(ended), [
+    0x0807_0605_0403_0201n,
+    0x100f_0e0d_fcfb_faf9n,
+    0x0403_0201n,
+    0xfcfb_faf9n,
+    0xfbfa_f908_0706_0504n,
+  ]);
+});
+
+test('STORE writes 64 bits and STORE32 writes 32, and nothing beside them', t => {
+  const { stdout } = runRestore(program => {
+    const data = program.writable(new Uint8Array(32).fill(0xee));
+    const value = program.slot();
+    program.operation('SET', 'value', [0x1122_3344_5566_7788n, 0, 0], { into: value });
+    program.operation('STORE', 'store', [{ ...data, offset: 4 }, value]);
+    program.operation('STORE32', 'store', [{ ...data, offset: 20 }, value]);
+    print(program, data, 32);
+    exit(program, 0);
+  });
+  t.is(stdout.toString('hex'), `eeeeeeee8877665544332211${'ee'.repeat(8)}88776655${'ee'.repeat(8)}`);
+});
+
+test('COPY copies exactly as many bytes as it is told', t => {
+  const text = Buffer.from('abcdefghijklmnop');
+  for (const length of [0, 1, 7, 8, 16]) {
+    const { stdout } = runRestore(program => {
+      const to = program.writable(new Uint8Array(text.length).fill(0x2e));
+      program.operation('COPY', 'copy', [to, program.data(text), length]);
+      print(program, to, text.length);
+      exit(program, 0);
+    });
+    t.is(stdout.toString(), `${text.toString('utf8', 0, length)}${'.'.repeat(text.length - length)}`);
+  }
+});
+
+// Conditions
+
+/** What the condition comes to, required and as a branch. */
+function judge(op: OpName, args: (program: RestoreProgram) => StepArgument[]) {
+  const required = runRestore(program => {
+    program.operation(op, 'the condition', args(program));
+    exit(program, 0);
+  });
+  const branched = runRestore(program => {
+    program.when(
+      op,
+      'the condition',
+      args(program),
+      () => {
+        print(program, program.string('holds'), 5);
+        print(program, program.string('.'), 1);
+      },
+      () => print(program, program.string('fails'), 5),
+    );
+    exit(program, 9);
+  });
+  return {
+    required: required.status === 0 ? 'goes on' : `${required.status} ${required.stderr}`,
+    branch: `${branched.stdout} ${branched.status} ${branched.stderr}`,
+  };
+}
+
+const HOLDS = { required: 'goes on', branch: 'holds. 9 ' };
+const FAILS = { required: `125 ${PREFIX}the condition\n`, branch: 'fails 9 ' };
+
+const comparisons: readonly [a: string, b: string, length: number, equal: boolean][] = [
+  ['abcdefgh', 'abcdefgh', 8, true],
+  ['abcdefgh', 'abcdefgx', 8, false],
+  ['abcdefgh', 'abcdefgx', 7, true],
+  ['abcdefgh', 'xbcdefgh', 8, false],
+  ['a', 'b', 1, false],
+  ['a', 'b', 0, true],
+];
+
+for (const [a, b, length, equal] of comparisons) {
+  test(`COMPARE of ${length} bytes of ${a} and ${b} ${equal ? 'holds' : 'does not hold'}`, t => {
+    t.deepEqual(
+      judge('COMPARE', program => [program.string(a), program.string(b), length]),
+      equal ? HOLDS : FAILS,
+    );
+  });
+}
+
+const orders: readonly [a: bigint, b: bigint][] = [
+  [1n, 2n],
+  [2n, 1n],
+  [5n, 5n],
+  [0n, MAX],
+  [MAX, 0n],
+  [2n ** 63n, 2n ** 63n - 1n],
+  [2n ** 32n, 1n],
+];
+
+for (const [a, b] of orders) {
+  test(`AT_MOST of ${a} and ${b} ${a <= b ? 'holds' : 'does not hold'}`, t => {
+    t.deepEqual(
+      judge('AT_MOST', () => [a, b]),
+      a <= b ? HOLDS : FAILS,
+    );
+  });
+}
+
+test('unless() runs its steps only where the condition does not hold', t => {
+  for (const [limit, expected] of [
+    [5, 'after'],
+    [4, 'smaller after'],
+  ] as const) {
+    const { stdout } = runRestore(program => {
+      program.unless('AT_MOST', 'condition', [5, limit], () => print(program, program.string('smaller '), 8));
+      print(program, program.string('after'), 5);
+      exit(program, 0);
+    });
+    t.is(stdout.toString(), expected);
+  }
+});
+
+const cpuinfo = readFileSync('/proc/cpuinfo', 'utf8');
+/** Leaf 0 is the name of the vendor in ebx, edx and ecx: no letter has its highest bit set. */
+const vendor = Buffer.from(/^vendor_id\s*: (.*)$/m.exec(cpuinfo)?.[1] ?? '');
+
+test('CPUID holds where all bits of three registers are there', t => {
+  t.is(vendor.length, 12);
+  const [ebx, edx, ecx] = [0, 4, 8].map(at => vendor.readUInt32LE(at));
+  t.deepEqual(
+    judge('CPUID', () => [0, 0, ebx ?? 0, ecx ?? 0, edx ?? 0]),
+    HOLDS,
+  );
+  t.deepEqual(
+    judge('CPUID', () => [0, 0, 0, 0, 0]),
+    HOLDS,
+  );
+});
+
+for (const [place, register] of ['ebx', 'ecx', 'edx'].entries()) {
+  test(`CPUID does not hold where one bit of ${register} is missing`, t => {
+    const masks = [0, 0, 0].map((_, i) => (i === place ? 0x8000_0000 : 0));
+    t.deepEqual(
+      judge('CPUID', () => [0, 0, ...masks]),
+      FAILS,
+    );
+  });
+}
+
+test('CPUID asks for the subleaf', t => {
+  // Leaf 7: features in subleaf 0, nothing at all in a subleaf beyond the last.
+  if (!/\bbmi1\b/.test(cpuinfo)) throw new Error('this test needs an x86-64 CPU of 2013 or later');
+  const BMI1 = 1 << 3;
+  t.deepEqual(
+    judge('CPUID', () => [7, 0, BMI1, 0, 0]),
+    HOLDS,
+  );
+  t.deepEqual(
+    judge('CPUID', () => [7, 99, BMI1, 0, 0]),
+    FAILS,
+  );
+});
+
+test('XGETBV holds where the kernel saves all the given state', t => {
+  t.deepEqual(
+    judge('XGETBV', () => [3n]),
+    HOLDS,
+  );
+  t.deepEqual(
+    judge('XGETBV', () => [0n]),
+    HOLDS,
+  );
+});
+
+test('XGETBV does not hold where one component is missing, of the upper half too', t => {
+  t.deepEqual(
+    judge('XGETBV', () => [3n | (1n << 62n)]),
+    FAILS,
+  );
+});
+
+// Arguments
+
+test('RELOCATE moves the pointers of all three vectors and leaves plain values alone', t => {
+  const DELTA = 0x1_0000_0000n;
+  const AT = { PHDR: 3n, PAGESZ: 6n, PLATFORM: 15n, BASE_PLATFORM: 24n, RANDOM: 25n, EXECFN: 31n };
+  const argv = [0x1000n, 0x2000n, 0n];
+  const envp = [0x3000n, 0x4000n, 0x5000n, 0n];
+  const auxv = [
+    [AT.PHDR, 0x40n],
+    [AT.PLATFORM, 0x6000n],
+    [AT.PAGESZ, 4096n],
+    [AT.RANDOM, 0x7000n],
+    [AT.BASE_PLATFORM, 0x8000n],
+    [AT.EXECFN, 0x9000n],
+    [0n, 0n],
+  ] as const;
+  const moved = new Set<bigint>([AT.PLATFORM, AT.RANDOM, AT.BASE_PLATFORM, AT.EXECFN]);
+  const words = [...argv, ...envp, ...auxv.flat(), 0x7777n];
+  const ended = runRestore(program => {
+    const bytes = Buffer.alloc(words.length * 8);
+    for (const [i, word] of words.entries()) bytes.writeBigUInt64LE(word, i * 8);
+    const vectors = program.writable(bytes);
+    const auxvRef = { ...vectors, offset: (argv.length + envp.length) * 8 };
+    program.operation('RELOCATE', 'move', [vectors, DELTA, auxvRef]);
+    print(program, vectors, bytes.length);
+    exit(program, 0);
+  });
+  const move = (word: bigint): bigint => (word === 0n ? 0n : word + DELTA);
+  t.deepEqual(wordsOf(ended), [
+    ...argv.map(move),
+    ...envp.map(move),
+    ...auxv.flatMap(([type, value]) => [type, moved.has(type) ? move(value) : value]),
+    0x7777n,
+  ]);
+});
+
+test('arguments and environment outlive the stack that they came on', t => {
+  const env = { FIRST: '1', LAST: 'the last one' };
+  const { stdout, status, stderr } = runRestore(
+    (program, window) => {
+      const given = keepArguments(program, window);
+      const end = 0x7fff_ffff_f000n;
+      program.syscall('unmap everything', NR.munmap, [window.end, end - window.end]);
+      const length = program.slot();
+      program.operation('SET', 'length', [given.envEnd, 0, given.argStart], { into: length });
+      print(program, given.argStart, length);
+      const pointer = program.slot();
+      for (const [vector, index] of [
+        [given.argv, 2],
+        [given.envp, 1],
+      ] as const) {
+        program.operation('LOAD', 'pointer', [vector, index * 8], { into: pointer });
+        print(program, pointer, 5);
+      }
+      program.operation('LOAD', 'end of argv', [given.argv, 24], { into: pointer });
+      exit(program, pointer);
+    },
+    { args: ['alpha', 'omega'], env },
+  );
+  t.is(stderr, '');
+  t.is(status, 0);
+  const [, ...rest] = stdout.toString().split('\0');
+  t.deepEqual(rest, ['alpha', 'omega', 'FIRST=1', 'LAST=the last one', 'omegaLAST=']);
+});
+
+// Threads
+
+const THREAD = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000;
+const PARENT_SETTID = 0x100000;
+
+test('CLONE starts a thread at a step of its own, and AWAIT waits for what it stores', t => {
+  const ended = runRestore(program => {
+    const word = program.writable(new Uint8Array(4), 8);
+    const tidWord = program.writable(new Uint8Array(8), 8);
+    const tid = program.slot();
+    const seen = program.slot();
+    program.operation(
+      'CLONE',
+      'start a thread',
+      [THREAD | PARENT_SETTID, 0, tidWord, 0, 0, { label: 'thread' }],
+      { into: tid },
+      NR.clone,
+    );
+    program.operation('AWAIT', 'wait', [word, 77]);
+    program.operation('LOAD32', 'tid', [tidWord, 0], { into: seen });
+    printWord(program, tid);
+    printWord(program, seen);
+    program.operation('LOAD32', 'status', [word, 0], { into: seen });
+    exit(program, seen);
+
+    program.labelNext('thread');
+    const pause = Buffer.alloc(16);
+    pause.writeBigUInt64LE(20_000_000n, 8);
+    program.syscall('sleep', NANOSLEEP, [program.data(pause), 0]);
+    // A wake-up without the value that is awaited: AWAIT goes on waiting.
+    program.operation('STORE32', 'not yet', [word, 76]);
+    program.syscall('wake', NR.futex, [word, 129, 1]);
+    program.syscall('sleep', NANOSLEEP, [program.data(pause), 0]);
+    program.operation('STORE32', 'now', [word, 77]);
+    program.syscall('wake', NR.futex, [word, 129, 1]);
+    program.syscall('end of the thread', EXIT, [0]);
+  });
+  t.is(ended.status, 77);
+  const [tid, seen] = wordsOf(ended);
+  t.true(tid !== undefined && tid > 1n);
+  t.is(tid, seen);
+});
+
+test('AWAIT goes on at once where the value is there, and compares 32 bits', t => {
+  const { status } = runRestore(program => {
+    const word = program.data(Uint8Array.of(5, 0, 0, 0, 0xff, 0xff, 0xff, 0xff));
+    program.operation('AWAIT', 'wait', [word, 5]);
+    exit(program, 8);
+  });
+  t.is(status, 8);
+});
+
+test('a thread that cannot be created ends the resume', t => {
+  const { status, stderr } = runRestore(program => {
+    const args = [0x10000, 0, 0, 0, 0, { label: 'thread' }]; // CLONE_THREAD by itself
+    program.operation('CLONE', 'create thread 7 (worker)', args, {}, NR.clone);
+    exit(program, 0);
+    program.labelNext('thread');
+    exit(program, 1);
+  });
+  t.is(status, 125);
+  t.is(stderr, `${PREFIX}create thread 7 (worker): EINVAL\n`);
+});
+
+test('a step that fails in another thread is named as well', t => {
+  const { status, stderr } = runRestore(program => {
+    const word = program.data(new Uint8Array(4));
+    program.operation('CLONE', 'start', [THREAD, 0, 0, 0, 0, { label: 'thread' }], {}, NR.clone);
+    program.operation('AWAIT', 'wait for ever', [word, 1]);
+    exit(program, 0);
+    program.labelNext('thread');
+    program.syscall('close in the thread', NR.close, [999]);
+    program.syscall('end', EXIT, [0]);
+  });
+  t.is(status, 125);
+  t.is(stderr, `${PREFIX}close in the thread: EBADF\n`);
+});
+
+// The end
+
+test('SIGRETURN goes on with the registers of a frame', t => {
+  // mov eax, 231; mov edi, r15d; add edi, [rsp]; syscall
+  const code = Buffer.from('b8e70000004489ff033c240f05', 'hex');
+  const { status } = runRestore(program => {
+    const stack = program.data(Uint8Array.of(2, 0, 0, 0), 8);
+    const frame = signalFrame(
+      program,
+      threadOf({ rip: SOMEWHERE, r15: 40n, rsp: SOMEWHERE + 0x100n, cs: 0x33n, ss: 0x2bn, eflags: 0x202n }),
+    );
+    const map = [SOMEWHERE, 4096, PROT_ALL, MAP_PRIVATE_FIXED_ANONYMOUS, -1, 0];
+    program.syscall('map', NR.mmap, map);
+    program.operation('COPY', 'code', [SOMEWHERE, program.data(code), code.length]);
+    program.operation('COPY', 'stack', [SOMEWHERE + 0x100n, stack, 4]);
+    program.operation('SIGRETURN', 'go', [frame]);
+  });
+  t.is(status, 42);
+});
+
+test('FAIL says its name and ends with 125', t => {
+  const { status, stderr, stdout } = runRestore(program => {
+    program.operation('FAIL', 'this cannot be (näher: §1)', []);
+    print(program, program.string('never'), 5);
+  });
+  t.is(status, 125);
+  t.is(stderr, `${PREFIX}this cannot be (näher: §1)\n`);
+  t.is(stdout.length, 0);
+});
