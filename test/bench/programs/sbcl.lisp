@@ -1,0 +1,51 @@
+;;; The benchmark's sbcl: start | freeze | fork | save FILE (see ../programs.ts).
+(require :asdf)
+(require :sb-posix)
+(require :sb-bsd-sockets)
+(require :sb-introspect)
+(require :sb-cltl2)
+(require :sb-md5)
+(require :sb-concurrency)
+(require :sb-simple-streams)
+
+(defun work ()
+  (let ((table (make-hash-table :test #'equal)))
+    (dotimes (i 100)
+      (setf (gethash (format nil "key ~d" i) table) (* i i)))
+    (format nil "~d ~{~2,'0x~} ~a~%"
+            (loop for value being the hash-values of table sum value)
+            (coerce (sb-md5:md5sum-string "unexec") 'list)
+            (asdf:coerce-name :unexec))))
+
+(defconstant +clock-monotonic+ 1)
+
+(defun now ()
+  (multiple-value-bind (seconds nanoseconds) (sb-unix::clock-gettime +clock-monotonic+)
+    (+ (* seconds 1000000000) nanoseconds)))
+
+(defun serve ()
+  (let ((requests (sb-sys:make-fd-stream 3 :input t :element-type '(unsigned-byte 8) :buffering :none))
+        (answers (sb-sys:make-fd-stream 4 :output t :buffering :full)))
+    (loop
+      (unless (read-byte requests nil)
+        (exit :code 0))
+      (let* ((start (now))
+             (pid (sb-posix:fork)))
+        (when (zerop pid)
+          (return))
+        (let ((status (nth-value 1 (sb-posix:waitpid pid 0))))
+          (format answers "~d ~d~%" (- (now) start) status)
+          (finish-output answers))))))
+
+(defun main ()
+  (write-string (work))
+  (exit :code 0))
+
+(let ((mode (second sb-ext:*posix-argv*)))
+  (unless (equal mode "start")
+    (work))
+  (cond ((equal mode "save")
+         (save-lisp-and-die (third sb-ext:*posix-argv*) :executable t :toplevel #'main))
+        ((equal mode "fork") (serve))
+        ((equal mode "freeze") (sb-posix:kill (sb-posix:getpid) sb-posix:sigstop))))
+(main)
