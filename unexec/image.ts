@@ -42,6 +42,10 @@ export interface ProcessImage {
   readonly atMain: boolean;
   /** Words of the C library that hold pointers to arguments and environment. */
   readonly environment: readonly EnvironmentWord[];
+  /** Resource limits that the program has set for itself. */
+  readonly limits: readonly ResourceLimit[];
+  /** What prctl(2) set for the process, where it is not the default. */
+  readonly attributes: readonly ProcessAttribute[];
   /** umask, 12 bits. */
   readonly umask: number;
   /** Working directory, an absolute path. */
@@ -120,6 +124,8 @@ export interface Region {
   readonly kind: RegionKind;
   /** VmFlags of /proc/pid/smaps: two-letter codes (`gd`, `nr`, `dd`, …). */
   readonly flags: ReadonlySet<string>;
+  /** Bytes of the file, where a shared mapping writes to one that exists. */
+  readonly fileSize?: number;
 }
 
 /** Exclusive end address of a region. */
@@ -217,6 +223,22 @@ export interface IntervalTimer {
   readonly value: Uint8Array;
 }
 
+/** setrlimit(2). RLIM_INFINITY is 2^64 - 1. */
+export interface ResourceLimit {
+  readonly name: string;
+  readonly resource: number;
+  readonly soft: bigint;
+  /** Only where the program has set this too. */
+  readonly hard: bigint | undefined;
+}
+
+/** An option of prctl(2) that sets an attribute, with the value. */
+export interface ProcessAttribute {
+  readonly name: string;
+  readonly option: number;
+  readonly value: number;
+}
+
 /** What prctl(PR_SET_MM_MAP) sets, addresses of the first life. */
 export interface AddressLayout {
   readonly startCode: bigint;
@@ -245,19 +267,19 @@ export interface OpenFile {
   readonly descriptors: readonly Descriptor[];
   /** F_GETFL: access mode and status flags. */
   readonly flags: number;
-  /** Position, bytes. */
-  readonly position: number;
+  /** Position: bytes, or whatever a directory counts by (ext4: a hash of 63 bits). */
+  readonly position: bigint;
   readonly what: FileKind;
   readonly locks: readonly FileLock[];
-  /** O_ASYNC: signals for this file go to the process itself (F_SETOWN), by this number (F_SETSIG). */
+  /** Signals for this file (O_ASYNC, SIGURG) go to the process itself (F_SETOWN), by this number (F_SETSIG). */
   readonly signalOwner: { readonly signal: number } | undefined;
 }
 
-/** A lock held on an open file (flock(2), or fcntl(2) by the process). */
+/** A lock held on an open file: flock(2), or fcntl(2) by the process or (`ofd`) by the open file description. */
 export interface FileLock {
-  readonly type: 'flock' | 'posix';
+  readonly type: 'flock' | 'posix' | 'ofd';
   readonly exclusive: boolean;
-  /** Byte range of a posix lock; length 0 means to the end of the file. */
+  /** Byte range of a posix or ofd lock; length 0 means to the end of the file. */
   readonly start: number;
   readonly length: number;
 }
@@ -295,6 +317,10 @@ export type FileKind =
       readonly name: string;
       readonly size: number;
       readonly seals: number;
+      /** Permissions, 12 bits. */
+      readonly mode: number;
+      /** Which object it is, as mappings of it have them too. */
+      readonly device: string;
       readonly inode: number;
       readonly contents: HeldContents;
     }
@@ -312,6 +338,9 @@ export type FileKind =
       readonly socketType: number;
       /** Messages that wait to be read at this end; one element for a stream. */
       readonly unread: readonly Uint8Array[];
+      /** RCV_SHUTDOWN (1) and SEND_SHUTDOWN (2) of this end. */
+      readonly shutdown: number;
+      readonly options: readonly SocketOption[];
     }
   | { readonly type: 'eventfd'; readonly count: bigint; readonly semaphore: boolean }
   | {
@@ -338,6 +367,8 @@ export type FileKind =
       readonly protocol: number;
       /** `struct sockaddr`, empty when unbound. */
       readonly address: Uint8Array;
+      /** st_mode of the file that a unix socket's path is; undefined where it has none. */
+      readonly mode: number | undefined;
       /** -1: not listening. */
       readonly backlog: number;
       readonly options: readonly SocketOption[];

@@ -30,8 +30,9 @@ export function findWords(view: SearchView, value: bigint): bigint[] {
 }
 
 /**
- * The `__owner` words of locked glibc mutexes that remember their owner, by the owner's tid: recursive
- * and error-checking ones, which compare it with the caller's. The fields around it must fit
+ * The words of locked glibc mutexes that remember their owner, by the owner's tid: `__owner` of
+ * recursive and error-checking ones, which compare it with the caller's, and `__lock` too of robust and
+ * priority-inheriting ones, whose lock is the owner's tid. The fields around it must fit
  * (`struct __pthread_mutex_s`: __lock, __count, __owner, __nusers, __kind; nptl, glibc 2.4 to 2.41).
  */
 export function findOwnedMutexes(view: SearchView, tids: readonly number[]): Map<number, bigint[]> {
@@ -39,19 +40,30 @@ export function findOwnedMutexes(view: SearchView, tids: readonly number[]): Map
   scan(view, (words, address) => {
     for (const [tid, addresses] of found) {
       for (let i = words.indexOf(tid); i >= 0; i = words.indexOf(tid, i + 1)) {
-        if (isOwner(words, i)) addresses.push(address + BigInt(i * 4));
+        if (!isOwner(words, i)) continue;
+        addresses.push(address + BigInt(i * 4));
+        if (locksByTid(words[i + 2] ?? 0)) addresses.push(address + BigInt((i - 2) * 4));
       }
     }
   });
   return found;
 }
 
+const FUTEX_TID_MASK = 0x3fff_ffff;
+const ROBUST_OR_INHERITING = 16 | 32;
+/** Two bits of type, robust, protocol, shared, elision. */
+const KIND_BITS = 0x3ff;
+
+const locksByTid = (kind: number): boolean => (kind & ROBUST_OR_INHERITING) !== 0;
+
 function isOwner(words: Int32Array, i: number): boolean {
   if (i < 2 || i % 2 !== 0) return false;
-  const [lock = 0, count = 0, , users = 0, kind = 0] = words.subarray(i - 2, i + 3);
+  const [lock = 0, count = 0, owner = 0, users = 0, kind = 0] = words.subarray(i - 2, i + 3);
+  if (users !== 1 || (kind & ~KIND_BITS) !== 0) return false;
+  if (locksByTid(kind)) return (lock & FUTEX_TID_MASK) === owner && count >= 1;
   const type = kind & 3;
   const remembers = (type === 1 && count >= 1) || (type === 2 && count === 0);
-  return (lock === 1 || lock === 2) && remembers && users === 1 && (kind & ~0x1ff) === 0;
+  return remembers && (lock === 1 || lock === 2);
 }
 
 /** Calls with chunks of writable private memory as 32-bit words, each with its address. */

@@ -1,16 +1,35 @@
 /**
  * Descriptors that are no files: eventfd, epoll, timerfd, signalfd, inotify; and those of their kind
- * whose state nothing tells (io_uring, perf, bpf, userfaultfd …). Facts: proc(5) (fdinfo).
+ * whose state nothing tells (io_uring, perf, bpf, userfaultfd …). Facts: proc(5) (fdinfo),
+ * timerfd_create(2), kcmp(2), inotify(7).
  *
  * @module
  */
 import { statSync } from 'node:fs';
-import type { Reason } from '../errors.ts';
 import type { EpollEntry, FileKind, InotifyWatch } from '../image.ts';
-import { fdOf, type HeldFile, infoOf } from './held-file.ts';
+import type { Context } from './descriptors.ts';
+import { type HeldFile, infoOf } from './held-file.ts';
+import { syscall } from './libc.ts';
+import { unreadBytes } from './pipes.ts';
+import { readProc } from './proc.ts';
+import { leaveOut, refuse } from './refusal.ts';
 
-/** What a descriptor with an `anon_inode:` link is, or why it cannot be kept. */
-export function anonymousFile(file: HeldFile, watchedPaths: readonly string[]): FileKind | Reason {
+const KCMP_EPOLL_TFD = 7;
+/** What the kernel calls them, and people. */
+const UNKNOWN_STATE: ReadonlyMap<string, string> = new Map([
+  ['[io_uring]', 'an io_uring'],
+  ['[perf_event]', 'a perf event'],
+  ['bpf-map', 'a BPF map'],
+  ['bpf-prog', 'a BPF program'],
+  ['bpf_link', 'a BPF link'],
+  ['[userfaultfd]', 'a userfaultfd'],
+  ['[fanotify]', 'a fanotify instance'],
+  ['[pidfd]', 'a pidfd'],
+  ['[landlock-ruleset]', 'a Landlock rule set'],
+]);
+
+/** What a descriptor with an `anon_inode:` link is. @throws Refusal where it cannot be kept */
+export function anonymousFile(file: HeldFile, context: Context): FileKind {
   switch (file.link) {
     case 'anon_inode:[eventfd]':
       return {
@@ -19,61 +38,76 @@ export function anonymousFile(file: HeldFile, watchedPaths: readonly string[]): 
         semaphore: infoOf(file, 'eventfd-semaphore') === '1',
       };
     case 'anon_inode:[eventpoll]':
-      return { type: 'epoll', entries: epollEntries(file) };
+      return { type: 'epoll', entries: epollEntries(file, context) };
     case 'anon_inode:[timerfd]':
       return timerfd(file);
     case 'anon_inode:[signalfd]':
       return { type: 'signalfd', mask: BigInt(`0x${infoOf(file, 'sigmask') ?? '0'}`) };
     case 'anon_inode:inotify':
-      return inotify(file, watchedPaths);
-    default:
-      return refusal(
-        file,
-        'FD_UNSUPPORTED',
-        `${file.link.slice('anon_inode:'.length)}, whose state the kernel does not tell`,
-      );
+      return inotify(file, context.options.watchedPaths);
+    default: {
+      const name = file.link.slice('anon_inode:'.length);
+      const noun = UNKNOWN_STATE.get(name) ?? 'of a kind that unexec does not know';
+      return refuse(file, 'FD_UNSUPPORTED', `${noun}, whose state the kernel does not tell`);
+    }
   }
 }
 
-function refusal(file: HeldFile, code: string, noun: string): Reason {
-  const fd = fdOf(file);
-  return {
-    code,
-    what: `descriptor ${fd} is ${noun}`,
-    remedy: `close it before the freeze point, or leave it out with --drop-fd ${fd}`,
-  };
-}
-
-function epollEntries(file: HeldFile): EpollEntry[] {
+function epollEntries(file: HeldFile, context: Context): EpollEntry[] {
   const lines = file.info.matchAll(/^tfd:\s*(\d+) events:\s*([0-9a-f]+) data:\s*([0-9a-f]+)/gm);
-  return [...lines].map(([, fd, events, data]) => ({
+  const entries = [...lines].map(([, fd, events, data]) => ({
     fd: Number(fd),
     events: Number.parseInt(events ?? '0', 16),
     data: BigInt(`0x${data}`),
   }));
+  const seen = new Map<number, number>();
+  return entries.filter(({ fd }) => {
+    if (context.options.drop.has(fd)) return false;
+    const nth = seen.get(fd) ?? 0;
+    seen.set(fd, nth + 1);
+    if (stillWatches(file, fd, nth, context)) return true;
+    // Watched is what the number stood for when it was added; the number has been closed since.
+    return refuse(
+      file,
+      'FD_EPOLL_CLOSED',
+      `an epoll instance that watches what was descriptor ${fd}, which was closed while a copy of it stayed open`,
+      `remove it with EPOLL_CTL_DEL before it is closed, or ${leaveOut(file)}`,
+    );
+  });
 }
 
-/** `it_value` is what remains, for relative and absolute timers alike (fs/timerfd.c, timerfd_show). */
+/** kcmp(2) tells whether the `nth` entry of a number is the file that has this number now. */
+function stillWatches(file: HeldFile, fd: number, nth: number, { pid, files }: Context): boolean {
+  if (!files.some(({ descriptors }) => descriptors.some(item => item.fd === fd))) return false;
+  const [own] = file.descriptors;
+  const slot = new Uint8Array(12);
+  const view = new DataView(slot.buffer);
+  for (const [i, value] of [own?.fd ?? -1, fd, nth].entries()) view.setUint32(i * 4, value, true);
+  // Negative: a kernel without kcmp; then the open number is taken to be the one that was added.
+  return syscall('kcmp', pid, pid, KCMP_EPOLL_TFD, fd, slot) <= 0;
+}
+
+/**
+ * `it_value` is what remains, for relative and absolute timers alike (fs/timerfd.c, timerfd_show). Of a
+ * periodic timer that has expired only timerfd_gettime(2) counts the ticks up to now.
+ */
 function timerfd(file: HeldFile): FileKind {
-  const time = (key: string): [bigint, bigint] => {
-    const match = /\((\d+), (\d+)\)/.exec(infoOf(file, key) ?? '');
-    return [BigInt(match?.[1] ?? 0), BigInt(match?.[2] ?? 0)];
-  };
   const spec = new Uint8Array(32);
-  const view = new DataView(spec.buffer);
-  for (const [i, value] of [...time('it_interval'), ...time('it_value')].entries()) {
-    view.setBigInt64(i * 8, value, true);
-  }
+  syscall('timerfd_gettime', file.own, spec);
+  const now = { ...file, info: readProc(`/proc/self/fdinfo/${file.own}`) };
   return {
     type: 'timerfd',
-    clock: Number(infoOf(file, 'clockid') ?? 0),
+    clock: Number(infoOf(now, 'clockid') ?? 0),
     spec,
-    ticks: BigInt(infoOf(file, 'ticks') ?? 0),
+    ticks: BigInt(infoOf(now, 'ticks') ?? 0),
   };
 }
 
 /** fdinfo names a watched inode, not its path: it must be one that the program was seen to watch. */
-function inotify(file: HeldFile, watchedPaths: readonly string[]): FileKind | Reason {
+function inotify(file: HeldFile, watchedPaths: readonly string[]): FileKind {
+  if (unreadBytes(file) > 0) {
+    refuse(file, 'FD_INOTIFY_DATA', 'an inotify instance with events that nobody has read yet');
+  }
   const watches: InotifyWatch[] = [];
   for (const [, wd, ino, mask] of file.info.matchAll(
     /^inotify wd:([0-9a-f]+) ino:([0-9a-f]+) sdev:\S+ mask:([0-9a-f]+)/gm,
@@ -81,10 +115,11 @@ function inotify(file: HeldFile, watchedPaths: readonly string[]): FileKind | Re
     const inode = BigInt(`0x${ino}`);
     const path = watchedPaths.find(candidate => inodeOf(candidate) === inode);
     if (path === undefined) {
-      return refusal(
+      return refuse(
         file,
         'FD_INOTIFY',
         `an inotify instance that watches inode ${inode}, whose path is not known`,
+        `choose a freeze point at which system calls are followed (auto, request, input, output:), close it, or ${leaveOut(file)}`,
       );
     }
     watches.push({

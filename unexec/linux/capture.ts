@@ -22,6 +22,7 @@ import type {
 } from '../image.ts';
 import { findOwnedMutexes } from '../word-search.ts';
 import { findZones, refineRegionKinds } from '../zones.ts';
+import { captureAttributes, captureLimits } from './attributes.ts';
 import { findSyscallInstruction, SCRATCH_SIZE, scratchAddress } from './borrow.ts';
 import { captureDescriptors, type DescriptorOptions } from './descriptors.ts';
 import { ProcessMemory } from './memory.ts';
@@ -100,6 +101,7 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
   const status = readStatus(pid);
   const signals = captureSignals(main, status, memory, scratch);
   const timers = captureTimers(main, memory, scratch);
+  const attributes = captureAttributes(main, memory, scratch);
   const layout = captureLayout(pid, main);
   memory.write(scratch, overwritten);
   for (const remote of remotes) remote.end();
@@ -134,6 +136,8 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
     request: options.request?.address,
     atMain: options.atMain,
     environment: findEnvironment({ regions, modules, layout, memory }, options.atMain),
+    limits: captureLimits(pid),
+    attributes,
     umask: Number.parseInt(status.get('Umask') ?? '0022', 8),
     cwd,
     refusals: [

@@ -19,7 +19,7 @@ export interface HeldFile {
   readonly descriptors: readonly Descriptor[];
   /** What /proc/PID/fd/N links to. */
   readonly link: string;
-  readonly position: number;
+  readonly position: bigint;
   /** F_GETFL without O_CLOEXEC, which is a flag of the descriptor. */
   readonly flags: number;
   /** All lines of fdinfo. */
@@ -28,6 +28,8 @@ export interface HeldFile {
   /** Our duplicate. */
   readonly own: number;
   readonly stat: BigIntStats;
+  /** Working directory of the process: relative names of sockets begin there. */
+  readonly cwd: string;
 }
 
 /** The lowest descriptor: the one by which messages name a file. */
@@ -41,6 +43,7 @@ export const infoOf = (file: HeldFile, key: string): string | undefined =>
 export function holdFiles(pid: number): { files: HeldFile[]; closeAll: () => void } {
   const pidfd = syscall('pidfd_open', pid, 0);
   if (pidfd < 0) throw failed('pidfd_open', pid, pidfd);
+  const cwd = readProcLink(`/proc/${pid}/cwd`);
   const files: HeldFile[] = [];
   const closeAll = (): void => {
     closeSync(pidfd);
@@ -65,12 +68,13 @@ export function holdFiles(pid: number): { files: HeldFile[]; closeAll: () => voi
       files.push({
         descriptors: [descriptor],
         link,
-        position: Number(/^pos:\s*(\d+)/m.exec(info)?.[1] ?? 0),
+        position: BigInt(/^pos:\s*(\d+)/m.exec(info)?.[1] ?? 0),
         flags: flags & ~O.CLOEXEC,
         info,
         locks: parseLocks(info),
         own,
         stat: fstatSync(own, { bigint: true }),
+        cwd,
       });
     }
     return { files, closeAll };
@@ -85,13 +89,19 @@ const failed = (what: string, pid: number, result: number): UnexecError =>
     hint: 'Linux 5.6 or newer is needed to read the descriptors of a process',
   });
 
+const LOCK_TYPES: ReadonlyMap<string, FileLock['type']> = new Map([
+  ['FLOCK', 'flock'],
+  ['POSIX', 'posix'],
+  ['OFDLCK', 'ofd'],
+]);
+
 /** `lock: 1: POSIX  ADVISORY  WRITE 1234 fe:01:5678 0 EOF` (proc(5), fdinfo). */
 function parseLocks(info: string): FileLock[] {
   const lines = info.matchAll(
-    /^lock:\s+\d+: (POSIX|FLOCK)\s+\S+\s+(READ|WRITE)\s+\S+\s+\S+\s+(\d+)\s+(\S+)$/gm,
+    /^lock:\s+\d+: (POSIX|FLOCK|OFDLCK)\s+\S+\s+(READ|WRITE)\s+\S+\s+\S+\s+(\d+)\s+(\S+)$/gm,
   );
-  return [...lines].map(([, type, mode, start, end]) => ({
-    type: type === 'FLOCK' ? 'flock' : 'posix',
+  return [...lines].map(([, type = '', mode, start, end]) => ({
+    type: LOCK_TYPES.get(type) ?? 'posix',
     exclusive: mode === 'WRITE',
     start: Number(start),
     length: end === 'EOF' ? 0 : Number(end) - Number(start) + 1,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { statSync } from 'node:fs';
 import type { Reason } from '../errors.ts';
 import type { Module, Region, RegionKind } from '../image.ts';
 import type { Mapping } from './proc.ts';
@@ -22,7 +23,15 @@ export function nameRegions(mappings: readonly Mapping[], modules: readonly Modu
     name: mapping.name,
     kind: kindOf(mapping, modules),
     flags: mapping.flags,
+    ...sizeOfSharedFile(mapping),
   }));
+}
+
+/** A shared mapping of a file that exists leads to that file again, which must not be shorter then. */
+function sizeOfSharedFile({ permissions, inode, name }: Mapping): { fileSize?: number } {
+  if (permissions[3] !== 's' || inode === 0) return {};
+  const size = statSync(name, { throwIfNoEntry: false })?.size;
+  return size === undefined ? {} : { fileSize: size };
 }
 
 function kindOf(mapping: Mapping, modules: readonly Module[]): RegionKind {
@@ -73,20 +82,11 @@ function unsupported(region: Region): string | undefined {
   if (region.flags.has('ss'))
     return 'a shadow stack (start the program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off)';
   if (region.flags.has('ht')) return 'made of huge pages (MAP_HUGETLB)';
-  if (
-    region.shared &&
-    region.inode !== 0 &&
-    region.write &&
-    region.name.endsWith(' (deleted)') &&
-    !isMemoryFile(region)
-  ) {
-    return 'a shared mapping of a deleted file';
-  }
   return undefined;
 }
 
-/** Shared memory without a name in the file system: MAP_ANONYMOUS, memfd, unlinked shm. */
-export const isMemoryFile = (region: Region): boolean =>
-  region.name.startsWith('/dev/zero') ||
-  region.name.startsWith('/memfd:') ||
-  (region.name.startsWith('/dev/shm/') && region.name.endsWith(' (deleted)'));
+/** Shared memory without a name in the file system: MAP_ANONYMOUS, memfd, a file that was deleted. */
+export const isMemoryFile = ({ shared, inode, name }: Region): boolean =>
+  shared &&
+  inode !== 0 &&
+  (name.startsWith('/dev/zero') || name.startsWith('/memfd:') || name.endsWith(' (deleted)'));

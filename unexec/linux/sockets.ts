@@ -1,44 +1,41 @@
 /**
  * Sockets of a traced process: pairs inside it, listening and unconnected ones. Facts: socket(7),
- * unix(7), tcp(7), sock_diag(7), linux/unix_diag.h, asm-generic/socket.h of Linux 6.1.
+ * unix(7), tcp(7), recv(2); asm-generic/socket.h of Linux 6.1.
  *
  * @module
  */
-import { closeSync, writeSync } from 'node:fs';
-import type { FileKind, SocketOption } from '../image.ts';
-import type { HeldFile } from './held-file.ts';
-import { ioctl, syscall } from './libc.ts';
+import { statSync } from 'node:fs';
+import type { FileKind } from '../image.ts';
+import type { Context } from './descriptors.ts';
+import { type HeldFile, infoOf } from './held-file.ts';
+import { syscall } from './libc.ts';
+import { leaveOut, refuse } from './refusal.ts';
+import { changedOptions, getOption } from './socket-options.ts';
+import { type UnixSocket, unixSocket } from './unix-diag.ts';
+import { peekMessages } from './unread-messages.ts';
 
-export const AF = { UNIX: 1, INET: 2, INET6: 10, NETLINK: 16 } as const;
-const SOCK = { STREAM: 1, DGRAM: 2, RAW: 3, SEQPACKET: 5 } as const;
+const AF = { UNIX: 1, INET: 2, INET6: 10 } as const;
+/** Families whose sockets have state that nothing tells (linux/socket.h). */
+const FAMILY_NAMES: ReadonlyMap<number, string> = new Map([
+  [16, 'a netlink socket'],
+  [17, 'a packet socket'],
+  [31, 'a Bluetooth socket'],
+  [38, 'a socket of the kernel crypto interface'],
+  [40, 'a socket to a virtual machine'],
+  [44, 'an XDP socket'],
+]);
+const SOCK_DGRAM = 2;
 const SOL_SOCKET = 1;
-const SO = {
-  REUSEADDR: 2,
-  TYPE: 3,
-  BROADCAST: 6,
-  KEEPALIVE: 9,
-  REUSEPORT: 15,
-  PASSCRED: 16,
-  ACCEPTCONN: 30,
-  PROTOCOL: 38,
-  DOMAIN: 39,
-  PEEK_OFF: 42,
-} as const;
-const IPPROTO = { TCP: 6, IPV6: 41 } as const;
-const TCP_NODELAY = 1;
+const SO = { TYPE: 3, ACCEPTCONN: 30, PROTOCOL: 38, DOMAIN: 39 } as const;
+const IPPROTO_TCP = 6;
 const TCP_INFO = 11;
-const IPV6_V6ONLY = 26;
-const MSG_PEEK_DONTWAIT = 0x2 | 0x40;
-const SIOCINQ = 0x541b;
+const TCP_INFO_SIZE = 104;
+const TCP_STATE = { CLOSE: 7, LISTEN: 10 } as const;
+const SHUT_BOTH = 3;
 /** Kernels cap it at net.core.somaxconn (4096); the real one of a unix socket is not told. */
 const UNIX_BACKLOG = 4096;
 
-const NETLINK_SOCK_DIAG = 4;
-const SOCK_DIAG_BY_FAMILY = 20;
-const UDIAG_SHOW_PEER = 4;
-const UNIX_DIAG_PEER = 2;
-
-export interface SocketFacts {
+interface SocketFacts {
   readonly domain: number;
   readonly socketType: number;
   readonly protocol: number;
@@ -48,33 +45,75 @@ export interface SocketFacts {
   readonly connected: boolean;
 }
 
-export function socketFacts(file: HeldFile): SocketFacts {
+export function socket(file: HeldFile, { files, options }: Context): FileKind {
+  const facts = socketFacts(file);
+  const known = facts.domain === AF.UNIX || facts.domain === AF.INET || facts.domain === AF.INET6;
+  if (!known) {
+    const name = FAMILY_NAMES.get(facts.domain) ?? `a socket of address family ${facts.domain}`;
+    return refuse(file, 'FD_SOCKET_FAMILY', name);
+  }
+  if (Number(infoOf(file, 'scm_fds') ?? 0) > 0) {
+    return refuse(file, 'FD_PASSED_DESCRIPTORS', 'a socket with descriptors on their way to it (SCM_RIGHTS)');
+  }
+  if (!facts.connected) return freshSocket(file, facts);
+  const pair = facts.domain === AF.UNIX ? unixPair(file, facts, files) : undefined;
+  if (pair !== undefined) return pair;
+  if (options.hangupSockets) return { type: 'hangup' };
+  return refuse(
+    file,
+    'FD_CONNECTED_SOCKET',
+    `${connectionNoun(facts)}, whose peer is outside the process`,
+    `close it before the freeze point, give it a hang-up with --hangup-sockets, or ${leaveOut(file)}`,
+  );
+}
+
+function connectionNoun({ domain, protocol, socketType }: SocketFacts): string {
+  if (domain === AF.UNIX) return 'a connected unix socket';
+  if (protocol === IPPROTO_TCP) return 'a TCP connection';
+  return socketType === SOCK_DGRAM ? 'a connected UDP socket' : 'a connected socket';
+}
+
+function socketFacts(file: HeldFile): SocketFacts {
   const length = new Uint8Array([128, 0, 0, 0]);
   const buffer = new Uint8Array(128);
   const peerName = syscall('getpeername', file.own, buffer, length);
   length[0] = 128;
   buffer.fill(0);
   const named = syscall('getsockname', file.own, buffer, length);
+  const protocol = numericOption(file, SO.PROTOCOL);
   return {
-    domain: getOption(file.own, SO.DOMAIN),
-    socketType: getOption(file.own, SO.TYPE),
-    protocol: getOption(file.own, SO.PROTOCOL),
-    listening: getOption(file.own, SO.ACCEPTCONN) !== 0,
+    domain: numericOption(file, SO.DOMAIN),
+    socketType: numericOption(file, SO.TYPE),
+    protocol,
+    listening: numericOption(file, SO.ACCEPTCONN) !== 0,
     address: named < 0 ? new Uint8Array() : buffer.slice(0, length[0] ?? 0),
-    connected: peerName >= 0,
+    // A connection that is being made has no peer name yet.
+    connected: peerName >= 0 || (protocol === IPPROTO_TCP && isConnecting(file)),
   };
 }
 
+function numericOption(file: HeldFile, name: number): number {
+  const value = getOption(file.own, SOL_SOCKET, name, 4);
+  return value === undefined ? 0 : new DataView(value.buffer).getInt32(0, true);
+}
+
+function isConnecting(file: HeldFile): boolean {
+  const state = getOption(file.own, IPPROTO_TCP, TCP_INFO, TCP_INFO_SIZE)?.[0];
+  return state !== undefined && state !== TCP_STATE.CLOSE && state !== TCP_STATE.LISTEN;
+}
+
 /** A socket that has no peer, to be made, configured, bound and listened on again. */
-export function freshSocket(file: HeldFile, facts: SocketFacts): FileKind {
+function freshSocket(file: HeldFile, facts: SocketFacts): FileKind {
+  const { domain, socketType, protocol, listening, address } = facts;
   return {
     type: 'socket',
-    domain: facts.domain,
-    socketType: facts.socketType,
-    protocol: facts.protocol,
-    address: isBound(facts) ? facts.address : new Uint8Array(),
-    backlog: facts.listening ? backlogOf(file.own, facts) : -1,
-    options: socketOptions(file.own, facts),
+    domain,
+    socketType,
+    protocol,
+    address: isBound(facts) ? address : new Uint8Array(),
+    mode: domain === AF.UNIX ? modeOfPath(address, file) : undefined,
+    backlog: listening ? backlogOf(file, facts) : -1,
+    options: changedOptions(file.own, facts),
   };
 }
 
@@ -82,106 +121,52 @@ export function freshSocket(file: HeldFile, facts: SocketFacts): FileKind {
 const isBound = ({ domain, address }: SocketFacts): boolean =>
   domain === AF.UNIX ? address.length > 2 : ((address[2] ?? 0) | (address[3] ?? 0)) !== 0;
 
-function backlogOf(fd: number, facts: SocketFacts): number {
-  if (facts.domain === AF.UNIX) return UNIX_BACKLOG;
-  const info = new Uint8Array(232);
-  const length = new Uint8Array([232, 0, 0, 0]);
-  if (syscall('getsockopt', fd, IPPROTO.TCP, TCP_INFO, info, length) < 0) return UNIX_BACKLOG;
-  // Of a listening socket, tcpi_sacked (the 8th of the 32-bit fields after 8 bytes) is the backlog.
-  return new DataView(info.buffer).getUint32(28, true);
+/** Permissions of the path of a unix socket, looked up where its process would. */
+function modeOfPath(address: Uint8Array, file: HeldFile): number | undefined {
+  if (address.length < 3 || address[2] === 0) return undefined;
+  const end = address.indexOf(0, 2);
+  const path = Buffer.from(address.subarray(2, end < 0 ? undefined : end)).toString();
+  const found = statSync(path.startsWith('/') ? path : `${file.cwd}/${path}`, { throwIfNoEntry: false });
+  return found?.mode;
 }
 
-function socketOptions(fd: number, facts: SocketFacts): SocketOption[] {
-  const wanted: [level: number, name: number][] = [
-    [SOL_SOCKET, SO.REUSEADDR],
-    [SOL_SOCKET, SO.KEEPALIVE],
-    [SOL_SOCKET, SO.BROADCAST],
-  ];
-  if (facts.domain === AF.UNIX) wanted.push([SOL_SOCKET, SO.PASSCRED]);
-  else wanted.push([SOL_SOCKET, SO.REUSEPORT]);
-  if (facts.domain === AF.INET6) wanted.push([IPPROTO.IPV6, IPV6_V6ONLY]);
-  if (facts.protocol === IPPROTO.TCP) wanted.push([IPPROTO.TCP, TCP_NODELAY]);
-  const options: SocketOption[] = [];
-  for (const [level, name] of wanted) {
-    const value = new Uint8Array(4);
-    const length = new Uint8Array([4, 0, 0, 0]);
-    if (syscall('getsockopt', fd, level, name, value, length) >= 0) options.push({ level, name, value });
-  }
-  return options;
+function backlogOf(file: HeldFile, { domain }: SocketFacts): number {
+  if (domain === AF.UNIX) return UNIX_BACKLOG;
+  const info = getOption(file.own, IPPROTO_TCP, TCP_INFO, TCP_INFO_SIZE);
+  // Of a listening socket, tcpi_sacked (the 6th of the 32-bit fields after 8 bytes) is the backlog.
+  return info === undefined ? UNIX_BACKLOG : new DataView(info.buffer).getUint32(28, true);
 }
 
-function getOption(fd: number, name: number): number {
-  const value = new Uint8Array(4);
-  const length = new Uint8Array([4, 0, 0, 0]);
-  syscall('getsockopt', fd, SOL_SOCKET, name, value, length);
-  return new DataView(value.buffer).getInt32(0, true);
+/** The other end of a unix socket within the process. */
+export function pairedWith(file: HeldFile, files: readonly HeldFile[]): HeldFile | undefined {
+  const peer = unixSocket(file.stat.ino)?.peer;
+  return peer === undefined || peer === 0n
+    ? undefined
+    : files.find(other => other.link === `socket:[${peer}]` && unixSocket(peer)?.peer === file.stat.ino);
 }
 
-/** The messages that wait at a socket of a pair, left where they are. A stream has one at the most. */
-export function peekMessages(file: HeldFile, socketType: number): Uint8Array[] {
-  const waiting = new Uint8Array(4);
-  if (ioctl(file.own, SIOCINQ, waiting) < 0) return [];
-  const bytes = new DataView(waiting.buffer).getInt32(0, true);
-  if (bytes === 0 && socketType === SOCK.STREAM) return [];
-  const buffer = new Uint8Array(Math.max(bytes, 65536));
-  if (socketType === SOCK.STREAM) {
-    const read = syscall('recvfrom', file.own, buffer, bytes, MSG_PEEK_DONTWAIT, 0, 0);
-    return read > 0 ? [buffer.slice(0, read)] : [];
-  }
-  const messages: Uint8Array[] = [];
-  setPeekOffset(file.own, 0);
-  for (;;) {
-    const read = syscall('recvfrom', file.own, buffer, buffer.length, MSG_PEEK_DONTWAIT, 0, 0);
-    if (read <= 0) break;
-    messages.push(buffer.slice(0, read));
-  }
-  setPeekOffset(file.own, -1);
-  return messages;
+function unixPair(
+  file: HeldFile,
+  { socketType, ...kind }: SocketFacts,
+  files: readonly HeldFile[],
+): FileKind | undefined {
+  const told = unixSocket(file.stat.ino);
+  const other = pairedWith(file, files);
+  if (told === undefined || (other === undefined && !isHungUp(told, socketType))) return undefined;
+  const own = file.stat.ino;
+  const theirs = other?.stat.ino ?? own;
+  const { shutdown } = told;
+  return {
+    type: 'socketpair',
+    id: Math.min(Number(own), Number(theirs)),
+    end: own <= theirs ? 0 : 1,
+    socketType,
+    unread: peekMessages(file, socketType, shutdown),
+    shutdown,
+    options: changedOptions(file.own, { ...kind, socketType }),
+  };
 }
 
-function setPeekOffset(fd: number, offset: number): void {
-  const value = new Uint8Array(4);
-  new DataView(value.buffer).setInt32(0, offset, true);
-  syscall('setsockopt', fd, SOL_SOCKET, SO.PEEK_OFF, value, 4);
-}
-
-/** Inode of the peer of a connected unix socket, by sock_diag(7); undefined where it has none. */
-export function unixPeer(inode: bigint): bigint | undefined {
-  const socket = syscall('socket', AF.NETLINK, SOCK.RAW, NETLINK_SOCK_DIAG);
-  if (socket < 0) return undefined;
-  try {
-    writeSync(socket, unixDiagRequest(inode));
-    const reply = new Uint8Array(8192);
-    const length = syscall('recvfrom', socket, reply, reply.length, 0, 0, 0);
-    return length > 0 ? peerOf(new DataView(reply.buffer, 0, length)) : undefined;
-  } finally {
-    closeSync(socket);
-  }
-}
-
-/** struct nlmsghdr, then struct unix_diag_req. */
-function unixDiagRequest(inode: bigint): Uint8Array {
-  const request = new Uint8Array(16 + 24);
-  const view = new DataView(request.buffer);
-  view.setUint32(0, request.length, true);
-  view.setUint16(4, SOCK_DIAG_BY_FAMILY, true);
-  view.setUint16(6, 1, true); // NLM_F_REQUEST
-  request[16] = AF.UNIX;
-  view.setUint32(20, 0xffff_ffff, true); // udiag_states: all
-  view.setUint32(24, Number(inode), true);
-  view.setUint32(28, UDIAG_SHOW_PEER, true);
-  view.setUint32(32, 0xffff_ffff, true); // udiag_cookie: none
-  view.setUint32(36, 0xffff_ffff, true);
-  return request;
-}
-
-function peerOf(reply: DataView): bigint | undefined {
-  if (reply.byteLength < 32 || reply.getUint16(4, true) !== SOCK_DIAG_BY_FAMILY) return undefined;
-  for (let at = 32; at + 8 <= reply.byteLength; ) {
-    const length = reply.getUint16(at, true);
-    if (reply.getUint16(at + 2, true) === UNIX_DIAG_PEER) return BigInt(reply.getUint32(at + 4, true));
-    if (length < 4) break;
-    at += (length + 3) & ~3;
-  }
-  return undefined;
-}
+/** A peer without an inode is closed; of a stream it may also be one that nobody has accepted yet. */
+const isHungUp = ({ peer, shutdown }: UnixSocket, socketType: number): boolean =>
+  peer === 0n && (socketType === SOCK_DGRAM || shutdown === SHUT_BOTH);

@@ -83,7 +83,11 @@ function readRseq(tid: number): Rseq | undefined {
 }
 
 /** Inside a critical section the thread goes on at its abort handler, as after any preemption. */
-function abortSequence(registers: Registers, rseq: Rseq | undefined, memory: ProcessMemory): Registers {
+export function abortSequence(
+  registers: Registers,
+  rseq: Rseq | undefined,
+  memory: Pick<ProcessMemory, 'bytes'>,
+): Registers {
   if (rseq === undefined) return registers;
   const section = viewOf(memory.bytes(rseq.address + 8n, 8)).getBigUint64(0, true);
   if (section === 0n) return registers;

@@ -76,9 +76,10 @@ function memoryObjects(image: ProcessImage): ObjectContents[] {
   const objects = new Map<string, ObjectContents>();
   for (const { what } of image.files) {
     if (what.type !== 'memory') continue;
-    const { contents, name, size, inode } = what;
-    objects.set(`${inode}`, {
-      key: `${inode}`,
+    const { contents, name, size } = what;
+    const key = objectKey(what);
+    objects.set(key, {
+      key,
       name,
       size,
       read: (offset, into) => contents.read(offset, into),

@@ -4,6 +4,7 @@
  * @module
  */
 import { endOf, PAGE, type PageRange, type ProcessImage, type Region } from '../../image.ts';
+import { isMemoryFile } from '../../linux/regions.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
 import type { Slot } from '../../restorer/steps.ts';
 import { type Blocks, cutAtBlocks, type Stretch } from './bulk.ts';
@@ -58,7 +59,7 @@ export const isPrivate = (region: Region): boolean => !region.shared || isReadOn
 
 /** A shared mapping of a file that can never be written (no VM_MAYWRITE): the same as a private one. */
 const isReadOnlyFile = (region: Region): boolean =>
-  region.shared && region.inode !== 0 && !region.write && !region.flags.has('mw');
+  region.shared && region.inode !== 0 && !region.write && !region.flags.has('mw') && !isMemoryFile(region); // others may write to it, in the process itself
 
 const growsDown = (region: Region): boolean => region.flags.has('gd');
 
@@ -224,4 +225,4 @@ export function sharedMappingSteps(
 
 /** Mappings of one object (memfd, shared anonymous memory, file) have the same key. */
 export const objectKey = (region: { readonly device: string; readonly inode: number }): string =>
-  `${region.inode}`;
+  `${region.device} ${region.inode}`;

@@ -5,19 +5,23 @@
  *
  * @module
  */
-import { viewOf } from '../../../formats/struct.ts';
-import type { ProcessImage } from '../../image.ts';
+import type { ProcessImage, Region } from '../../image.ts';
 import { RestoreProgram } from '../../restorer/program.ts';
 import type { Slot } from '../../restorer/steps.ts';
 import type { TouchedPages } from '../../touched-pages.ts';
 import { setAddresses } from './address-layout.ts';
 import { keepArguments, passArguments } from './arguments.ts';
+import { attributeSteps, limitSteps, raiseFileLimit } from './attributes.ts';
 import { blockSteps, chooseBlocks, trimSteps } from './bulk.ts';
 import type { StoredObject, StoredSpan } from './contents.ts';
 import { requireCpu } from './cpu.ts';
-import { fileSteps, type MemoryObject, memoryObjectSteps, timerSteps, wantedDescriptors } from './files.ts';
+import { timerSteps } from './event-files.ts';
+import { fileSteps, takeDescriptors } from './files.ts';
 import { isPrivate, mappingSteps, objectKey, planMappings, sharedMappingSteps } from './mappings.ts';
-import { NR } from './system-calls.ts';
+import { type MemoryObject, memoryObjectSteps } from './memory-files.ts';
+import { wantedDescriptors } from './opening.ts';
+import { pendingOfProcess } from './pending-signals.ts';
+import { NR, STAT } from './system-calls.ts';
 import { createThreads, mainThread, releaseThreads, signalFrame, threadPrograms } from './threads.ts';
 import { placeVdso } from './vdso.ts';
 import type { Window } from './window.ts';
@@ -27,7 +31,6 @@ const O_RDWR_CLOEXEC = 0o2000002;
 const SIG_SETMASK = 2;
 const SEEK_END = 2;
 const F_DUPFD_CLOEXEC = 1030;
-const SIGWINCH = 28;
 /** TASK_SIZE with 4-level page tables, less the guard page. */
 const ADDRESS_END = 0x7fff_ffff_f000n;
 const ALL_SIGNALS = new Uint8Array(8).fill(0xff);
@@ -67,11 +70,13 @@ export function planResume(
 ): RestoreProgram {
   const program = new RestoreProgram();
   const self = program.slot();
-  const go = program.data(new Uint8Array(4));
+  const go = program.writable(new Uint8Array(4), 4);
 
   program.syscall('block signals', NR.rt_sigprocmask, [SIG_SETMASK, program.data(ALL_SIGNALS), 0, 8]);
   requireCpu(program, image.origin.cpu);
+  raiseFileLimit(program, image);
   openSelf(program, image, self, contents.fileSize);
+  const stdio = takeDescriptors(program, image, self);
   const given = keepArguments(program, window);
   const objects = makeObjects(program, image, contents.objects, self);
   unmapEverything(program, window);
@@ -83,27 +88,28 @@ export function planResume(
   mappingSteps(program, image, planMappings(image, contents.spans, blocks), contents.spans, self);
   sharedMappingSteps(program, image, objects);
   trimSteps(program, blocks, image.regions);
-  closeUnnamed(program, image, objects);
   for (const { signal, action } of image.signals) {
     program.syscall(`action of signal ${signal}`, NR.rt_sigaction, [signal, program.data(action), 0, 8]);
   }
-  fileSteps(program, image, self, objects);
-  program.syscall('close the image', NR.close, [self]);
   if (options.cwd === 'frozen') {
     program.syscall(`working directory ${image.cwd} (see --cwd caller)`, NR.chdir, [
       program.string(image.cwd),
     ]);
   }
+  fileSteps(program, image, objects, stdio);
+  program.syscall('close the image', NR.close, [self]);
   program.syscall('umask', NR.umask, [image.umask]);
+  attributeSteps(program, image);
   const frames = image.threads.map(thread => signalFrame(program, thread));
   passArguments(program, image, given, frames[0]);
   createThreads(program, image);
   const [main] = image.threads;
   const [mainFrame] = frames;
   if (main !== undefined && mainFrame !== undefined) {
-    mainThread(program, main, options.features);
+    mainThread(program, image, main, options.features);
+    limitSteps(program, image);
     timerSteps(program, image);
-    pendingSignals(program, image);
+    pendingOfProcess(program, image);
     releaseThreads(program, image, go);
     program.operation('SIGRETURN', `registers of thread ${main.tid}`, [mainFrame]);
   }
@@ -144,7 +150,7 @@ function makeObjects(
 ): ReadonlyMap<string, MemoryObject> {
   const objects = new Map<string, MemoryObject>();
   for (const object of stored) {
-    objects.set(object.key, { slot: memoryObjectSteps(program, object.name, object, self), object });
+    objects.set(object.key, { slot: memoryObjectSteps(program, image, object, self), object });
   }
   for (const region of image.regions) {
     if (isPrivate(region) || objects.has(objectKey(region))) continue;
@@ -153,37 +159,29 @@ function makeObjects(
     program.syscall(`open ${region.name} to map it`, NR.open, [program.string(region.name), flags, 0], {
       into: slot,
     });
+    notShorter(program, image, region, slot);
     objects.set(objectKey(region), { slot, object: undefined });
   }
   return objects;
 }
 
-/** Objects that no descriptor refers to were only needed for their mappings. */
-function closeUnnamed(
-  program: RestoreProgram,
-  image: ProcessImage,
-  objects: ReadonlyMap<string, MemoryObject>,
-): void {
-  const named = new Set(image.files.flatMap(({ what }) => (what.type === 'memory' ? [`${what.inode}`] : [])));
-  for (const [key, { slot }] of objects) {
-    if (!named.has(key)) program.syscall('close a mapped file', NR.close, [slot]);
-  }
+/** Beyond the end of its file a mapping has no memory (SIGBUS): the file must be as long as it was. */
+function notShorter(program: RestoreProgram, image: ProcessImage, region: Region, slot: Slot): void {
+  const sizes = image.regions.flatMap(other =>
+    objectKey(other) === objectKey(region) && other.fileSize !== undefined ? [other.fileSize] : [],
+  );
+  if (sizes.length === 0) return;
+  const stat = program.data(new Uint8Array(STAT.size));
+  const size = program.slot();
+  program.syscall(`look at ${region.name}`, NR.fstat, [slot, stat]);
+  program.operation('LOAD', `size of ${region.name}`, [stat, STAT.st_size], { into: size });
+  program.operation('AT_MOST', `${region.name}, which is mapped, is shorter than it was`, [
+    Math.max(...sizes),
+    size,
+  ]);
 }
 
 function unmapEverything(program: RestoreProgram, window: Window): void {
   if (window.start > 0n) program.syscall('unmap what is below', NR.munmap, [0, window.start]);
   program.syscall('unmap what is above', NR.munmap, [window.end, ADDRESS_END - window.end]);
-}
-
-function pendingSignals(program: RestoreProgram, image: ProcessImage): void {
-  const hasTerminal = image.files.some(({ what }) => what.type === 'stdio' && what.termios !== undefined);
-  if (!hasTerminal && image.pendingSignals.length === 0) return;
-  const pid = program.slot();
-  program.syscall('process id', NR.getpid, [], { into: pid });
-  for (const info of image.pendingSignals) {
-    const signal = viewOf(info).getInt32(0, true);
-    program.syscall(`pending signal ${signal}`, NR.rt_sigqueueinfo, [pid, signal, program.data(info)]);
-  }
-  // The new terminal may have another size.
-  if (hasTerminal) program.syscall('SIGWINCH', NR.kill, [pid, SIGWINCH], { bestEffort: true });
 }

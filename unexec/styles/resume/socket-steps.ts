@@ -1,22 +1,22 @@
 /**
  * Steps that make a socket without a peer again: options, name, backlog.
+ * Facts: socket(7), unix(7), bind(2).
  *
  * @module
  */
+import { viewOf } from '../../../formats/struct.ts';
 import type { FileKind, OpenFile } from '../../image.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
-import type { Slot } from '../../restorer/steps.ts';
-import { NR } from './system-calls.ts';
+import { LARGEST_RESULT, type Slot } from '../../restorer/steps.ts';
+import { place } from './opening.ts';
+import { NR, STAT } from './system-calls.ts';
 
 const AF_UNIX = 1;
 const SOCK_CLOEXEC = 0o2000000;
 
-export function socketSteps(
-  program: RestoreProgram,
-  file: OpenFile,
-  what: FileKind & { type: 'socket' },
-  place: (slot: Slot) => void,
-): void {
+type Socket = FileKind & { type: 'socket' };
+
+export function socketSteps(program: RestoreProgram, file: OpenFile, what: Socket): void {
   const slot = program.slot();
   const name = `socket of descriptor ${file.descriptors[0]?.fd} (${addressText(what)})`;
   program.syscall(name, NR.socket, [what.domain, what.socketType | SOCK_CLOEXEC, what.protocol], {
@@ -30,15 +30,41 @@ export function socketSteps(
       { bestEffort: true },
     );
   }
-  if (what.address.length > 0) {
-    const path = unixPath(what);
-    // The name of a unix socket outlives its process; the server would remove it, and so do we.
-    if (path !== undefined)
-      program.syscall(`remove ${path}`, NR.unlink, [program.string(path)], { bestEffort: true });
-    program.syscall(`bind the ${name}`, NR.bind, [slot, program.data(what.address), what.address.length]);
-  }
+  if (what.address.length > 0) bind(program, what, name, slot);
   if (what.backlog >= 0) program.syscall(`listen on the ${name}`, NR.listen, [slot, what.backlog]);
-  place(slot);
+  place(program, file, slot);
+}
+
+/**
+ * The name of a unix socket outlives its process: where it is in the way, it is removed as the server
+ * itself would remove it. But it must be a socket, with the permissions of the one that was frozen.
+ */
+function bind(program: RestoreProgram, what: Socket, name: string, slot: Slot): void {
+  const args = [slot, program.data(what.address), what.address.length];
+  const path = unixPath(what);
+  if (path === undefined || what.mode === undefined) {
+    program.syscall(`bind the ${name}`, NR.bind, args);
+    return;
+  }
+  const bound = program.slot();
+  const mode = what.mode;
+  const expected = new Uint8Array(4);
+  viewOf(expected).setUint32(0, mode, true);
+  program.syscall(`bind the ${name}`, NR.bind, args, { bestEffort: true, into: bound });
+  program.unless('AT_MOST', 'bound', [bound, LARGEST_RESULT], () => {
+    const stat = program.data(new Uint8Array(STAT.size));
+    program.syscall(`bind the ${name}: look at it`, NR.stat, [program.string(path), stat]);
+    program.operation('COMPARE', `bind the ${name}: there is something else by that name`, [
+      { ...stat, offset: STAT.st_mode },
+      program.data(expected),
+      4,
+    ]);
+    program.syscall(`remove ${path}`, NR.unlink, [program.string(path)]);
+    program.syscall(`bind the ${name}`, NR.bind, args);
+  });
+  program.syscall(`permissions of ${path}`, NR.chmod, [program.string(path), mode & 0o7777], {
+    bestEffort: true,
+  });
 }
 
 /** The path of a unix socket that has one in the file system (not an abstract name). */

@@ -8,7 +8,8 @@
 import { viewOf } from '../../../formats/struct.ts';
 import type { ProcessImage, RegisterName, Rseq, Thread } from '../../image.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
-import type { DataRef, Slot } from '../../restorer/steps.ts';
+import type { DataRef } from '../../restorer/steps.ts';
+import { pendingOfThread } from './pending-signals.ts';
 import { NR } from './system-calls.ts';
 
 const CLONE_THREAD_FLAGS = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000 | 0x80000;
@@ -42,10 +43,7 @@ const SOFTWARE_BYTES = 464;
 export const registerOffset = (name: RegisterName): number =>
   UCONTEXT.sigcontext + SIGCONTEXT_ORDER.indexOf(name) * 8;
 
-/**
- * The frame of one thread, as data of the program. The pointer to its FPU part is an address, so it is
- * stored by a step.
- */
+/** The frame of one thread, as data of the program. */
 export function signalFrame(program: RestoreProgram, thread: Thread): DataRef {
   const frame = new Uint8Array(UCONTEXT.size);
   const view = viewOf(frame);
@@ -72,8 +70,7 @@ export function signalFrame(program: RestoreProgram, thread: Thread): DataRef {
   const ref = program.data(frame, 64);
   if (thread.xstate.length >= XSAVE_LEGACY_SIZE) {
     const state = program.data(fpState(thread.xstate), 64);
-    const pointer = { ...ref, offset: UCONTEXT.sigcontext + FPSTATE_POINTER_OFFSET };
-    program.operation('STORE', `FPU state of thread ${thread.tid}`, [pointer, state]);
+    program.pointer({ ...ref, offset: UCONTEXT.sigcontext + FPSTATE_POINTER_OFFSET }, state);
   }
   return ref;
 }
@@ -118,21 +115,10 @@ export function createThreads(program: RestoreProgram, image: ProcessImage): voi
     for (const word of thread.tidWords) {
       if (!setsTid || word !== clearTid) program.operation('STORE32', 'thread id', [word, tid]);
     }
-    sendPendingSignals(program, thread, tid);
   }
 }
 
 const threadLabel = (index: number): string => `thread ${index + 1}`;
-
-function sendPendingSignals(program: RestoreProgram, thread: Thread, tid: Slot): void {
-  if (thread.pendingSignals.length === 0) return;
-  const pid = program.slot();
-  program.syscall('process id', NR.getpid, [], { into: pid });
-  for (const info of thread.pendingSignals) {
-    const signal = viewOf(info).getInt32(0, true);
-    program.syscall(`pending signal ${signal}`, NR.rt_tgsigqueueinfo, [pid, tid, signal, program.data(info)]);
-  }
-}
 
 /**
  * The programs of the other threads, to be placed after the end of the main one: each waits until `go`
@@ -150,6 +136,7 @@ export function threadPrograms(
     if (frame === undefined) continue;
     program.labelNext(threadLabel(i));
     threadState(program, thread, features);
+    pendingOfThread(program, image, thread);
     program.operation('AWAIT', 'wait for the other threads', [go, 1]);
     program.operation('SIGRETURN', `registers of thread ${thread.tid}`, [frame]);
   }
@@ -161,13 +148,18 @@ export interface ThreadFeatures {
 }
 
 /** TLS, tid and all else of the first thread. */
-export function mainThread(program: RestoreProgram, thread: Thread, features: ThreadFeatures): void {
+export function mainThread(
+  program: RestoreProgram,
+  image: ProcessImage,
+  thread: Thread,
+  features: ThreadFeatures,
+): void {
   const tid = program.slot();
   program.syscall('set the FS base', NR.arch_prctl, [ARCH_SET_FS, thread.registers.fs_base]);
   program.syscall('set the clear-tid address', NR.set_tid_address, [thread.clearTid], { into: tid });
   for (const word of thread.tidWords) program.operation('STORE32', 'thread id', [word, tid]);
   threadState(program, thread, features);
-  sendPendingSignals(program, thread, tid);
+  pendingOfThread(program, image, thread);
 }
 
 /** What a thread must say about itself. */
@@ -181,7 +173,9 @@ function threadState(program: RestoreProgram, thread: Thread, features: ThreadFe
     });
   }
   if (thread.rseq !== undefined) restartableSequences(program, thread.rseq, features.rseq);
-  program.syscall('set the thread name', NR.prctl, [PR_SET_NAME, program.string(thread.name)], {
+  // Names are bytes, told as latin1.
+  const name = program.data(Buffer.from(`${thread.name}\0`, 'latin1'), 1);
+  program.syscall('set the thread name', NR.prctl, [PR_SET_NAME, name], {
     bestEffort: true,
   });
 }

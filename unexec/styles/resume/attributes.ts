@@ -1,0 +1,53 @@
+/**
+ * Steps for what the program had set for its process as a whole: resource limits, prctl(2) attributes.
+ * Facts: getrlimit(2), prctl(2).
+ *
+ * @module
+ */
+import { viewOf } from '../../../formats/struct.ts';
+import type { ProcessImage } from '../../image.ts';
+import type { RestoreProgram } from '../../restorer/program.ts';
+import { wantedDescriptors } from './opening.ts';
+import { NR } from './system-calls.ts';
+
+const RLIMIT_NOFILE = 7;
+/** Every usual limit of open files is above this. */
+const USUAL_FILES = 200;
+
+/**
+ * Raises the number of open files as far as the image needs it (with a descriptor of its own above
+ * all), where the caller's limit is lower. `limitSteps` sets what the program had set.
+ */
+export function raiseFileLimit(program: RestoreProgram, image: ProcessImage): void {
+  const needed = Math.max(0, ...wantedDescriptors(image)) + 2;
+  if (needed <= USUAL_FILES) return;
+  const limit = program.data(new Uint8Array(16));
+  const soft = program.slot();
+  program.syscall('limit of open files', NR.getrlimit, [RLIMIT_NOFILE, limit]);
+  program.operation('LOAD', 'limit of open files', [limit, 0], { into: soft });
+  program.unless('AT_MOST', 'enough open files', [needed, soft], () => {
+    program.operation('STORE', 'more open files', [limit, needed]);
+    program.syscall(`${needed} open files (ulimit -n)`, NR.setrlimit, [RLIMIT_NOFILE, limit]);
+  });
+}
+
+/** Limits as the program had set them: the soft ones as far as the caller's hard ones allow it. */
+export function limitSteps(program: RestoreProgram, image: ProcessImage): void {
+  for (const { name, resource, soft, hard } of image.limits) {
+    const limit = program.data(new Uint8Array(16));
+    program.syscall(name, NR.getrlimit, [resource, limit]);
+    program.operation('STORE', name, [limit, soft]);
+    program.syscall(name, NR.setrlimit, [resource, limit], { bestEffort: true });
+    if (hard === undefined) continue;
+    const both = new Uint8Array(16);
+    viewOf(both).setBigUint64(0, soft, true);
+    viewOf(both).setBigUint64(8, hard, true);
+    program.syscall(name, NR.setrlimit, [resource, program.data(both)], { bestEffort: true });
+  }
+}
+
+export function attributeSteps(program: RestoreProgram, image: ProcessImage): void {
+  for (const { name, option, value } of image.attributes) {
+    program.syscall(name, NR.prctl, [option, value, 0, 0, 0], { bestEffort: true });
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * Steps that open files by their path: regular files, directories, devices.
+ *
+ * @module
+ */
+import { viewOf } from '../../../formats/struct.ts';
+import type { FileKind, OpenFile } from '../../image.ts';
+import type { RestoreProgram } from '../../restorer/program.ts';
+import type { Slot } from '../../restorer/steps.ts';
+import { describe, place, reopenFlags, seek } from './opening.ts';
+import { NR, STAT } from './system-calls.ts';
+
+/** A file that is only read must be the same one: as long, and not changed since. */
+export function regularFile(
+  program: RestoreProgram,
+  file: OpenFile,
+  what: FileKind & { type: 'regular' },
+): void {
+  const slot = open(program, file, what.path, what.path);
+  if (!what.writable) {
+    const stat = program.data(new Uint8Array(STAT.size));
+    const expected = new Uint8Array(24);
+    const view = viewOf(expected);
+    view.setBigUint64(0, BigInt(what.size), true);
+    view.setBigInt64(8, what.mtime.seconds, true);
+    view.setBigInt64(16, what.mtime.nanoseconds, true);
+    const wanted = program.data(expected);
+    program.syscall(`look at ${describe(file, what.path)}`, NR.fstat, [slot, stat]);
+    const changed = `${describe(file, what.path)} is not the file that it was: its`;
+    program.operation('COMPARE', `${changed} size differs`, [{ ...stat, offset: STAT.st_size }, wanted, 8]);
+    program.operation('COMPARE', `${changed} time of change differs`, [
+      { ...stat, offset: STAT.st_mtim },
+      { ...wanted, offset: 8 },
+      16,
+    ]);
+  }
+  seek(program, file, slot, what.path);
+  place(program, file, slot);
+}
+
+/** A directory or device. */
+export function openPath(program: RestoreProgram, file: OpenFile, what: FileKind & { type: 'path' }): void {
+  const noun = `${what.noun} ${what.path}`;
+  const slot = open(program, file, what.path, noun);
+  seek(program, file, slot, noun, { bestEffort: what.noun === 'device' });
+  place(program, file, slot);
+}
+
+function open(program: RestoreProgram, file: OpenFile, path: string, noun: string): Slot {
+  const slot = program.slot();
+  program.syscall(`open ${describe(file, noun)}`, NR.open, [program.string(path), reopenFlags(file), 0], {
+    into: slot,
+  });
+  return slot;
+}
