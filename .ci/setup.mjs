@@ -8,8 +8,8 @@
  * @module
  */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, readFileSync, rmSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PACKAGES } from './packages.mjs';
 
@@ -65,7 +65,17 @@ function npm(...args) {
 function compile() {
   if (!existsSync(COMMAND)) rmSync('build/.tsbuildinfo', { force: true });
   run('', process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json']);
+  removeOrphans();
   chmodSync(COMMAND, 0o755);
+}
+
+/** The compiler leaves what it made of sources that are gone; it would be packed, and run. */
+function removeOrphans() {
+  for (const path of readdirSync('build', { recursive: true, encoding: 'utf8' })) {
+    if (!path.endsWith('.js') || existsSync(path.replace(/\.js$/, '.ts'))) continue;
+    const base = join('build', path.slice(0, -'.js'.length));
+    for (const extension of ['.js', '.js.map', '.d.ts']) rmSync(base + extension, { force: true });
+  }
 }
 
 function installPackages(purpose) {
