@@ -31,16 +31,17 @@ function countSymbols(file: ElfFile, entries: readonly ElfDynamic[]): number {
   // nbucket, nchain: one chain entry for each symbol.
   if (hash) return viewOf(bytesOf(hash, 'DT_HASH', 0, 8)).getUint32(4, LE);
   const gnuHash = tableAt(file, entries, DT.DT_GNU_HASH);
-  if (gnuHash) return countByGnuHash(gnuHash);
+  if (gnuHash) return countByGnuHash(gnuHash) ?? countUpToNextTable(entries);
   throw badDynamic('DT_SYMTAB without DT_HASH and DT_GNU_HASH, expected one of them');
 }
 
 /**
  * nbuckets, symoffset, bloom_size, bloom_shift, bloom[bloom_size] of 64 bits, buckets[nbuckets], and a
  * chain of hashes for the symbols from symoffset on; the last one of a bucket has bit 0 set. So the
- * bucket that begins last leads to the last symbol.
+ * bucket that begins last leads to the last symbol. Undefined where all are empty: the linker then does
+ * not say how many symbols come before those of the table.
  */
-function countByGnuHash(table: ByteSource): number {
+function countByGnuHash(table: ByteSource): number | undefined {
   const header = viewOf(bytesOf(table, 'DT_GNU_HASH', 0, 16));
   const nbuckets = header.getUint32(0, LE);
   const symoffset = header.getUint32(4, LE);
@@ -48,8 +49,7 @@ function countByGnuHash(table: ByteSource): number {
   const buckets = viewOf(bytesOf(table, 'DT_GNU_HASH', bucketsAt, 4 * nbuckets));
   let last = 0;
   for (let i = 0; i < nbuckets; i++) last = Math.max(last, buckets.getUint32(4 * i, LE));
-  // All buckets empty: only the symbols that are not in the table, which are the undefined ones.
-  if (last < symoffset) return symoffset;
+  if (last < symoffset) return undefined;
 
   const BLOCK = 4096;
   for (let at = bucketsAt + 4 * nbuckets + 4 * (last - symoffset); ; at += BLOCK) {
@@ -58,4 +58,27 @@ function countByGnuHash(table: ByteSource): number {
       if ((block.getUint32(i, LE) & 1) !== 0) return last + 1;
     }
   }
+}
+
+/** Tables that a linker may put after the symbols. */
+const TABLES: ReadonlySet<number> = new Set([
+  DT.DT_STRTAB,
+  DT.DT_GNU_HASH,
+  DT.DT_VERSYM,
+  DT.DT_VERDEF,
+  DT.DT_VERNEED,
+  DT.DT_RELA,
+  DT.DT_REL,
+  DT.DT_RELR,
+  DT.DT_JMPREL,
+]);
+
+/** A file that exports nothing: its symbols end where the next table begins, DT_STRTAB as a rule. */
+function countUpToNextTable(entries: readonly ElfDynamic[]): number {
+  const symtab = entries.find(({ tag }) => tag === DT.DT_SYMTAB)?.value ?? 0n;
+  let end: bigint | undefined;
+  for (const { tag, value } of entries) {
+    if (TABLES.has(tag) && value > symtab && (end === undefined || value < end)) end = value;
+  }
+  return end === undefined ? 0 : Math.floor(Number(end - symtab) / Elf64_Sym.size);
 }

@@ -7,6 +7,7 @@
  * @module
  */
 import { FormatError, hex } from '../errors.ts';
+import { type FieldValues, type Struct, viewOf } from '../struct.ts';
 import { SHF } from './constants.ts';
 import { layoutCounts } from './counts.ts';
 import { layoutHeader } from './header.ts';
@@ -122,14 +123,10 @@ const shdrOf = (section: ElfSection, nameOffset: number, offset: number): Elf64_
   sh_entsize: BigInt(section.entsize),
 });
 
-interface Encodable<T> {
-  readonly size: number;
-  encode(value: T, le: boolean): Uint8Array;
-}
-
-function encodeAll<T>(of: Encodable<T>, values: readonly T[]): Uint8Array {
+function encodeAll<F>(of: Struct<F>, values: readonly FieldValues<F>[]): Uint8Array {
   const bytes = new Uint8Array(values.length * of.size);
-  for (const [i, value] of values.entries()) bytes.set(of.encode(value, LE), i * of.size);
+  const view = viewOf(bytes);
+  for (const [i, value] of values.entries()) of.write(view, i * of.size, value, LE);
   return bytes;
 }
 

@@ -7,11 +7,12 @@
  */
 import { FormatError, hex, toNumber } from '../errors.ts';
 import { type ByteSource, bytesSource, SourceSlice } from '../source.ts';
-import { viewOf } from '../struct.ts';
+import { type FieldValues, type Struct, viewOf } from '../struct.ts';
 import { SHN, SHT } from './constants.ts';
 import { countSections, countSegments, indexOfNames } from './counts.ts';
+import { sectionContents } from './find.ts';
 import { badHeader, modelHeader, readHeader } from './header.ts';
-import { type ElfFile, type ElfSection, type ElfSegment, hasFileBytes } from './model.ts';
+import { type Contents, type ElfFile, type ElfSection, type ElfSegment, hasFileBytes } from './model.ts';
 import { StringTable } from './strings.ts';
 import { Elf64_Ehdr, Elf64_Phdr, Elf64_Shdr, LE } from './structs.ts';
 
@@ -46,13 +47,14 @@ export function readElf(input: ByteSource | Uint8Array): ElfFile {
   return file;
 }
 
-interface Readable<T> {
-  readonly size: number;
-  read(view: DataView, at: number, le: boolean): T;
-}
-
 /** A table of `count` structs, after checking that the file has them: a count alone reserves nothing. */
-function readTable<T>(source: ByteSource, of: Readable<T>, what: string, offset: bigint, count: number): T[] {
+function readTable<F>(
+  source: ByteSource,
+  of: Struct<F>,
+  what: string,
+  offset: bigint,
+  count: number,
+): FieldValues<F>[] {
   if (count === 0) return [];
   const at = toNumber(`ELF: offset of the ${what} table`, offset);
   if (at > source.size || count > (source.size - at) / of.size) {
@@ -100,24 +102,27 @@ function sectionOf(source: ByteSource, shdr: Elf64_Shdr, index: number): ElfSect
     const message = `ELF: sh_type of section 0 is ${hex(section.type)}, expected SHT_NULL`;
     throw new FormatError('ELF_BAD_SECTION_ZERO', message, { value: section.type });
   }
-  if (hasFileBytes(section)) {
-    const offset = section.offset ?? 0;
-    if (offset > source.size || section.size > source.size - offset) {
-      throw truncated(`section ${index}`, offset, section.size, source);
-    }
-    section.contents = new SourceSlice(source, offset, section.size);
-  }
+  if (hasFileBytes(section)) section.contents = sliceOf(source, section, index);
   return section;
+}
+
+function sliceOf(source: ByteSource, { offset = 0, size }: ElfSection, index: number): Contents {
+  // Nothing may be anywhere, even past the end of the file.
+  if (size === 0) return new Uint8Array(0);
+  if (offset > source.size || size > source.size - offset) {
+    throw truncated(`section ${index}`, offset, size, source);
+  }
+  return new SourceSlice(source, offset, size);
 }
 
 function readNames(file: ElfFile): void {
   if (file.sections.length === 0 || file.shstrndx === undefined || file.shstrndx === SHN.SHN_UNDEF) return;
   const table = file.sections[file.shstrndx];
-  if (!(table?.contents instanceof SourceSlice)) {
+  if (!table?.contents) {
     const expected = `one of ${file.sections.length} sections, with contents`;
     throw badHeader('ELF_BAD_SHSTRNDX', 'e_shstrndx', file.shstrndx, expected);
   }
-  const names = new StringTable(table.contents.read(0, table.contents.size));
+  const names = new StringTable(sectionContents(table));
   for (const section of file.sections) section.name = names.at(section.nameOffset ?? 0);
 }
 

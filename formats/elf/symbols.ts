@@ -8,7 +8,7 @@ import { FormatError, hex } from '../errors.ts';
 import { viewOf } from '../struct.ts';
 import { SHN, SHT, STB } from './constants.ts';
 import { sectionContents } from './find.ts';
-import type { ElfFile, ElfSection } from './model.ts';
+import { type ElfFile, type ElfSection, hasFileBytes } from './model.ts';
 import { StringTable, StringTableBuilder } from './strings.ts';
 import { Elf64_Sym, LE } from './structs.ts';
 
@@ -45,11 +45,12 @@ export const newSymbol = (fields: Pick<ElfSymbol, 'name' | 'value'> & Partial<El
 
 /**
  * All symbols of an SHT_SYMTAB or SHT_DYNSYM section, in order: what a relocation calls symbol 5 is at 5,
- * and the null symbol at 0.
+ * and the null symbol at 0. None in a separate debug file, whose .dynsym is SHT_NOBITS.
  *
  * @throws FormatError `ELF_BAD_SYMBOLS`, `ELF_BAD_STRING`
  */
 export function readSymbols(file: ElfFile, section: ElfSection): ElfSymbol[] {
+  if (!hasFileBytes(section)) return [];
   const strings = file.sections[section.link];
   if (strings?.type !== SHT.SHT_STRTAB) {
     throw new FormatError(

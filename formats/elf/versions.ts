@@ -5,7 +5,7 @@
  * @module
  */
 import type { ByteSource } from '../source.ts';
-import { viewOf } from '../struct.ts';
+import { type FieldValues, type Struct, viewOf } from '../struct.ts';
 import { DT, VER_NDX } from './constants.ts';
 import { badDynamic, bytesOf, dynamicStringTable, readDynamic, tableAt } from './dynamic.ts';
 import type { ElfFile } from './model.ts';
@@ -21,12 +21,15 @@ export interface SymbolVersion {
   readonly isDefault: boolean;
 }
 
+/** By the index that SHT_GNU_versym uses. */
+type Versions = Map<number, Omit<SymbolVersion, 'isDefault'>>;
+
 /** Bit 15 of an index in SHT_GNU_versym: not the default version. */
 const HIDDEN = 0x8000;
 
 /**
- * The version of each of `count` dynamic symbols, at the index of the symbol; undefined for one without a
- * version, and for all of them in a file without versions.
+ * The version of each of `count` dynamic symbols, at the index of the symbol, and undefined for one without
+ * a version; an empty array for a file without versions.
  *
  * @throws FormatError `ELF_BAD_DYNAMIC`, `ELF_BAD_STRING`
  */
@@ -35,7 +38,7 @@ export function readSymbolVersions(file: ElfFile, count: number): (SymbolVersion
   const versym = tableAt(file, entries, DT.DT_VERSYM);
   if (!versym) return [];
   const names = dynamicStringTable(file, entries);
-  const versions = new Map<number, Omit<SymbolVersion, 'isDefault'>>();
+  const versions: Versions = new Map();
   const defined = tableAt(file, entries, DT.DT_VERDEF);
   if (defined) readDefined(defined, names, versions);
   const needed = tableAt(file, entries, DT.DT_VERNEED);
@@ -54,8 +57,6 @@ export function readSymbolVersions(file: ElfFile, count: number): (SymbolVersion
     );
   });
 }
-
-type Versions = Map<number, Omit<SymbolVersion, 'isDefault'>>;
 
 function readDefined(table: ByteSource, names: StringTable, into: Versions): void {
   const entries = new ChainReader(table, 'DT_VERDEF');
@@ -76,11 +77,6 @@ function readNeeded(table: ByteSource, names: StringTable, into: Versions): void
   }
 }
 
-interface Readable<T> {
-  readonly size: number;
-  read(view: DataView, at: number, le: boolean): T;
-}
-
 /** Follows structs that say how far it is to the next one. Each step leads on, and their number is bounded. */
 class ChainReader {
   readonly #table: ByteSource;
@@ -93,14 +89,19 @@ class ChainReader {
     this.#what = what;
   }
 
-  read<T>(of: Readable<T>, at: number): T {
+  read<F>(of: Struct<F>, at: number): FieldValues<F> {
     return of.read(viewOf(bytesOf(this.#table, this.#what, at, of.size)), 0, LE);
   }
 
-  *chain<T>(of: Readable<T>, first: number, next: (entry: T) => number): Generator<[number, T]> {
+  *chain<F>(
+    of: Struct<F>,
+    first: number,
+    next: (entry: FieldValues<F>) => number,
+  ): Generator<[number, FieldValues<F>]> {
     for (let at = first; ; ) {
-      if (this.#left-- === 0)
+      if (this.#left-- === 0) {
         throw badDynamic(`${this.#what} has more than ${HIDDEN} entries, expected fewer`);
+      }
       const entry = this.read(of, at);
       yield [at, entry];
       if (next(entry) === 0) return;

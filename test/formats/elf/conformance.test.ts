@@ -2,10 +2,16 @@
 import { type Dirent, lstatSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import { DT, SHT } from '../../../formats/elf/constants.ts';
+import { dynamicStrings } from '../../../formats/elf/dynamic.ts';
+import { readDynamicSymbols } from '../../../formats/elf/dynamic-symbols.ts';
 import { layoutElf } from '../../../formats/elf/layout.ts';
 import type { Contents, ElfFile } from '../../../formats/elf/model.ts';
 import { contentsSize, readContents } from '../../../formats/elf/model.ts';
+import { elfNotes } from '../../../formats/elf/notes.ts';
 import { readElf } from '../../../formats/elf/read.ts';
+import { readSymbols } from '../../../formats/elf/symbols.ts';
+import { readSymbolVersions } from '../../../formats/elf/versions.ts';
 import { writeElf } from '../../../formats/elf/write.ts';
 import { FormatError } from '../../../formats/errors.ts';
 import type { ByteSource } from '../../../formats/source.ts';
@@ -47,6 +53,34 @@ test('write(read(x)) is x for every ELF64 file of /usr/bin and /usr/lib, and the
   // A system has hundreds; fewer mean that the walk is broken.
   t.true(counts.identical > 200);
   t.true(counts.sharingBytes < counts.identical / 2);
+});
+
+test('symbols, versions, notes and the dynamic section of every ELF64 file of /usr/bin and /usr/lib can be read', t => {
+  const counts = { symbols: 0, versions: 0, notes: 0, libraries: 0 };
+  for (const path of regularFiles(ROOTS)) {
+    withFile(path, source => {
+      const file = isElf(source) ? tryRead(source) : undefined;
+      if (!file) return;
+      try {
+        const dynamic = readDynamicSymbols(file);
+        const versions = readSymbolVersions(file, dynamic.length);
+        const tables = file.sections.filter(({ type }) => type === SHT.SHT_SYMTAB || type === SHT.SHT_DYNSYM);
+        for (const table of tables) {
+          const symbols = readSymbols(file, table);
+          // What the loader finds without section headers is what they say.
+          if (table.type === SHT.SHT_DYNSYM) t.is(dynamic.length, symbols.length, path);
+          counts.symbols += symbols.length;
+        }
+        counts.versions += versions.filter(version => version !== undefined).length;
+        counts.notes += elfNotes(file).length;
+        counts.libraries += dynamicStrings(file, DT.DT_NEEDED).length;
+      } catch (error) {
+        t.fail(`${path}: ${error}`);
+      }
+    });
+  }
+  t.log(counts);
+  t.true(counts.symbols > 10_000 && counts.versions > 1000 && counts.notes > 100 && counts.libraries > 100);
 });
 
 /** The model; undefined for ELF32 and big-endian, which must be refused as such. */

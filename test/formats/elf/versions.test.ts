@@ -1,11 +1,14 @@
 import { readFileSync, realpathSync } from 'node:fs';
 import test from 'ava';
-import { DT } from '../../../formats/elf/constants.ts';
+import { DT, PT } from '../../../formats/elf/constants.ts';
 import { readDynamic } from '../../../formats/elf/dynamic.ts';
 import { readDynamicSymbols } from '../../../formats/elf/dynamic-symbols.ts';
 import { atAddress } from '../../../formats/elf/find.ts';
+import { newElf, newSegment } from '../../../formats/elf/model.ts';
 import { readElf } from '../../../formats/elf/read.ts';
+import { Elf64_Dyn } from '../../../formats/elf/structs.ts';
 import { readSymbolVersions } from '../../../formats/elf/versions.ts';
+import { elfBytes } from '../../../formats/elf/write.ts';
 import { FormatError } from '../../../formats/errors.ts';
 import { bytesOf, compile, output } from './support/tools.ts';
 
@@ -74,6 +77,31 @@ test(
   0x7ffe7ffe,
   /version index of dynamic symbol 10/,
 );
+
+test('readSymbolVersions() refuses chains that lead on for longer than there can be versions', t => {
+  // As an Elf64_Verneed and as an Elf64_Vernaux, four everywhere: go on four bytes later.
+  const image = new Uint8Array(0x100000);
+  new Uint32Array(image.buffer).fill(4);
+  const entries = [
+    { d_tag: BigInt(DT.DT_STRTAB), d_un: 0x1100n },
+    { d_tag: BigInt(DT.DT_STRSZ), d_un: 16n },
+    { d_tag: BigInt(DT.DT_VERSYM), d_un: 0x1200n },
+    { d_tag: BigInt(DT.DT_VERNEED), d_un: 0x2000n },
+    { d_tag: 0n, d_un: 0n },
+  ];
+  for (const [i, entry] of entries.entries()) image.set(Elf64_Dyn.encode(entry, true), i * Elf64_Dyn.size);
+  image.fill(0, 0x100, 0x110);
+  const file = newElf({ type: 3 });
+  file.kept.push({ offset: 0x1000, contents: image });
+  const place = { offset: 0x1000, address: 0x1000n, fileSize: image.length, memorySize: image.length };
+  file.segments.push(newSegment({ type: PT.PT_LOAD, flags: 4, ...place }));
+  file.segments.push(newSegment({ type: PT.PT_DYNAMIC, flags: 4, ...place, fileSize: 80 }));
+  t.throws(() => readSymbolVersions(readElf(elfBytes(file)), 1), {
+    instanceOf: FormatError,
+    code: 'ELF_BAD_DYNAMIC',
+    message: /DT_VERNEED has more than 32768 entries/,
+  });
+});
 
 test('readSymbolVersions() refuses more symbols than DT_VERSYM can hold', t => {
   t.throws(() => readSymbolVersions(readElf(bytesOf(libc)), 2 ** 31), {

@@ -12,7 +12,6 @@ import {
   newElf,
   newSegment,
   PF,
-  PN_XNUM,
   PT,
 } from '../../../../formats/elf/index.ts';
 
@@ -52,6 +51,5 @@ export function core(memory: readonly Uint8Array[]): ElfFile {
     file.kept.push({ offset, contents });
     offset += size;
   }
-  if (file.segments.length < PN_XNUM) file.sections = [];
   return file;
 }
