@@ -27,6 +27,9 @@ export const bytesSource = (bytes: Uint8Array): ByteSource => ({
   },
 });
 
+/** No table or section that is read at once is larger; the limits of engines come later, as RangeErrors. */
+const MAX_READ = 2 ** 30;
+
 /** A stretch of another source. Where it lies is public: a writer can tell that bytes stay in place. */
 export class SourceSlice implements ByteSource {
   readonly source: ByteSource;
@@ -42,8 +45,13 @@ export class SourceSlice implements ByteSource {
     this.size = size;
   }
 
+  /** @throws FormatError `OUT_OF_RANGE`; `TOO_LARGE` for more than a GiB at once */
   read(offset: number, length: number): Uint8Array {
     checkRange(this.size, offset, length);
+    if (length > MAX_READ) {
+      const message = `read of ${hex(length)} bytes at ${hex(this.offset + offset)}, expected at most ${hex(MAX_READ)} at once`;
+      throw new FormatError('TOO_LARGE', message, { offset: this.offset + offset, value: length });
+    }
     return this.source.read(this.offset + offset, length);
   }
 }

@@ -84,7 +84,7 @@ export function encodeNotes(notes: readonly ElfNote[], align: number): Uint8Arra
 }
 
 /**
- * All notes of a file: those of its PT_NOTE segments, or of its SHT_NOTE sections where it has no
+ * All notes of a file that was read: those of its PT_NOTE segments, or of its SHT_NOTE sections where it has no
  * segments (`.o`).
  *
  * @throws FormatError `ELF_BAD_NOTE`, `ELF_TRUNCATED`
@@ -95,8 +95,9 @@ export function elfNotes(file: ElfFile): ElfNote[] {
   const add = (bytes: Uint8Array, align: number): void => {
     // A hostile file can have 65,000 segments that are all the same megabytes.
     left -= bytes.length;
-    if (left < 0)
+    if (left < 0) {
       throw new FormatError('ELF_BAD_NOTE', 'ELF: the notes hold more bytes than the file, expected fewer');
+    }
     for (const note of readNotes(bytes, align)) notes.push(note);
   };
   for (const segment of file.segments) {

@@ -33,8 +33,9 @@ export function tablePart(
   offset: number,
   bytes: Uint8Array,
 ): LayoutPart {
-  if (!source || offset > source.size || bytes.length > source.size - offset)
+  if (!source || offset > source.size || bytes.length > source.size - offset) {
     return partOf(what, offset, bytes);
+  }
   const there = source.read(offset, bytes.length);
   const same = bytes.every((byte, i) => byte === there[i]);
   return partOf(what, offset, same ? new SourceSlice(source, offset, bytes.length) : bytes);
@@ -43,14 +44,9 @@ export function tablePart(
 /** The parts in order of offset, those that stay in place in `source` joined; parts of no bytes left out. */
 export function joinParts(source: ByteSource | undefined, parts: readonly LayoutPart[]): LayoutPart[] {
   const filled = parts.filter(({ size }) => size > 0).sort((a, b) => a.offset - b.offset);
-  const staying = source
-    ? union(
-        source,
-        filled.filter(part => staysInPlace(part, source)),
-      )
-    : [];
+  const staying = filled.filter(part => staysInPlace(part, source));
   const moving = filled.filter(part => !staysInPlace(part, source));
-  const joined = [...staying, ...moving].sort((a, b) => a.offset - b.offset);
+  const joined = [...union(source, staying), ...moving].sort((a, b) => a.offset - b.offset);
 
   for (const [i, part] of joined.entries()) {
     const before = joined[i - 1];
@@ -67,7 +63,8 @@ const staysInPlace = ({ offset, contents }: LayoutPart, source: ByteSource | und
   contents instanceof SourceSlice && contents.source === source && contents.offset === offset;
 
 /** Touching and overlapping parts of one source as one each. */
-function union(source: ByteSource, parts: readonly LayoutPart[]): LayoutPart[] {
+function union(source: ByteSource | undefined, parts: readonly LayoutPart[]): LayoutPart[] {
+  if (!source) return [];
   const joined: LayoutPart[] = [];
   let start = 0;
   let end = 0;

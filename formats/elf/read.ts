@@ -60,7 +60,7 @@ function readTable<F>(
   if (at > source.size || count > (source.size - at) / of.size) {
     throw truncated(`the ${what} table of ${count} entries`, at, count * of.size, source);
   }
-  const view = viewOf(source.read(at, count * of.size));
+  const view = viewOf(new SourceSlice(source, at, count * of.size).read(0, count * of.size));
   return Array.from({ length: count }, (_, i) => of.read(view, i * of.size, LE));
 }
 
@@ -136,14 +136,15 @@ function uncovered(file: ElfFile, source: ByteSource): [number, number][] {
   for (const { contents } of file.sections) {
     if (contents instanceof SourceSlice) covered.push([contents.offset, contents.offset + contents.size]);
   }
-  covered.sort((a, b) => a[0] - b[0]);
 
   const gaps: [number, number][] = [];
   let position = 0;
-  for (const [start, end] of [...covered, [source.size, source.size] as const]) {
+  // A table without entries may claim to be anywhere, and covers nothing.
+  for (const [start, end] of covered.filter(([start, end]) => end > start).sort((a, b) => a[0] - b[0])) {
     if (start > position) gaps.push([position, start]);
     position = Math.max(position, end);
   }
+  if (source.size > position) gaps.push([position, source.size]);
   return gaps;
 }
 

@@ -21,13 +21,8 @@ export function nameSections(file: ElfFile): NamedSections {
   const sections = [...file.sections];
   if (sections[0] && sections[0].type !== SHT.SHT_NULL) {
     const value = sections[0].type;
-    throw new FormatError(
-      'ELF_BAD_SECTION_ZERO',
-      `ELF: sh_type of section 0 is ${hex(value)}, expected SHT_NULL`,
-      {
-        value,
-      },
-    );
+    const message = `ELF: sh_type of section 0 is ${hex(value)}, expected SHT_NULL`;
+    throw new FormatError('ELF_BAD_SECTION_ZERO', message, { value });
   }
   if (file.shstrndx === undefined) {
     // A null section alone says nothing, unless the number of segments has to go into it.

@@ -43,13 +43,8 @@ export function* writeElf(layout: ElfLayout): Generator<Piece, void> {
 /** The pieces in one array of `size` bytes, zero where there are none. */
 export function piecesToBytes(pieces: Iterable<Piece>, size: number): Uint8Array {
   if (size > IN_MEMORY) {
-    throw new FormatError(
-      'ELF_TOO_LARGE',
-      `ELF: a file of ${hex(size)} bytes, expected at most 2 GiB in memory`,
-      {
-        value: size,
-      },
-    );
+    const message = `ELF: a file of ${hex(size)} bytes, expected at most 2 GiB in memory`;
+    throw new FormatError('ELF_TOO_LARGE', message, { value: size });
   }
   const bytes = new Uint8Array(size);
   for (const piece of pieces) bytes.set(piece.bytes, piece.offset);

@@ -38,3 +38,14 @@ test('SourceSlice reads relative to its beginning and not past its end', t => {
   t.throws(() => slice.read(7, 2), { instanceOf: FormatError, code: 'OUT_OF_RANGE' });
   t.deepEqual([...new SourceSlice(slice, 2, 2).read(0, 2)], [6, 7]);
 });
+
+test('SourceSlice refuses to read more than a GiB at once', t => {
+  const endless = { size: 2 ** 40, read: () => bytes };
+  const slice = new SourceSlice(endless, 16, 2 ** 39);
+  t.is(slice.read(0, 2 ** 30), bytes);
+  t.throws(() => slice.read(2, 2 ** 30 + 1), {
+    instanceOf: FormatError,
+    code: 'TOO_LARGE',
+    message: 'read of 0x40000001 bytes at 0x12, expected at most 0x40000000 at once',
+  });
+});

@@ -3,6 +3,7 @@ import { ELFOSABI, EM, ET, PT, SHT } from '../../../formats/elf/constants.ts';
 import { sectionContents } from '../../../formats/elf/find.ts';
 import { addSection, type ElfSection, hasFileBytes, newElf, newSection } from '../../../formats/elf/model.ts';
 import { readElf } from '../../../formats/elf/read.ts';
+import { Elf64_Shdr } from '../../../formats/elf/structs.ts';
 import { elfBytes } from '../../../formats/elf/write.ts';
 import { FormatError } from '../../../formats/errors.ts';
 import type { ByteSource } from '../../../formats/source.ts';
@@ -212,12 +213,33 @@ test('readElf() lets a section of no bytes be anywhere', t => {
   t.deepEqual(elfBytes(readElf(bytes)), bytes);
 });
 
+test('readElf() refuses a table of gigabytes, even where the file has them', t => {
+  const header = spoiled(elfBytes(hello()).slice(0, 64), setHeader({ e_shoff: 64n, e_shnum: 0 }));
+  const zero = Elf64_Shdr.encode({ ...ZERO, sh_size: 2n ** 32n }, true);
+  const read = (offset: number, length: number) =>
+    offset === 0 ? header.slice(0, length) : zero.slice(0, length);
+  t.throws(() => readElf({ size: 2 ** 45, read }), { instanceOf: FormatError, code: 'TOO_LARGE' });
+});
+
 test('readElf() leaves SHT_NOBITS without contents, wherever its offset points', t => {
   const bytes = spoiled(elfBytes(hello()), setSection(4, { sh_offset: 2n ** 52n }));
   const bss = readElf(bytes).sections[4];
   t.like(bss, { name: '.bss', type: SHT.SHT_NOBITS, size: 64, contents: undefined, offset: 2 ** 52 });
   t.false(bss && hasFileBytes(bss));
 });
+
+const ZERO: Elf64_Shdr = {
+  sh_name: 0,
+  sh_type: 0,
+  sh_flags: 0n,
+  sh_addr: 0n,
+  sh_offset: 0n,
+  sh_size: 0n,
+  sh_link: 0,
+  sh_info: 0,
+  sh_addralign: 0n,
+  sh_entsize: 0n,
+};
 
 const facts = ({ name, type, flags, address, link, info, align, entsize }: ElfSection) => ({
   name,

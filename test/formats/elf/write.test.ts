@@ -75,6 +75,9 @@ test(identical, 'a header that keeps small numbers in section 0', () =>
 test(identical, 'a core with an e_shstrndx that means nothing', () =>
   spoiled(elfBytes(core([new Uint8Array(10)])), setHeader({ e_shstrndx: 0xff00 })),
 );
+test(identical, 'an object file with an e_phoff that means nothing', () =>
+  spoiled(compiled(SOURCE, ['-c']), setHeader({ e_phoff: 2n ** 50n })),
+);
 test(identical, 'a header alone', () => elfBytes(newElf({ type: 2 })));
 test(identical, 'headers that overlap', headersOverlap, true);
 test(identical, 'two sections that share bytes', sectionsOverlap, true);
