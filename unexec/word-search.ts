@@ -10,6 +10,8 @@ import { type MemoryReader, PAGE, type Region } from './image.ts';
 /** Bytes of a region that are searched: what a program allocates early, its state, is at the start. */
 const LIMIT = 16 << 20;
 const CHUNK = 1 << 20;
+/** Chunks overlap by this much, so that what is looked for lies whole in one of them. */
+const OVERLAP = 64;
 
 export interface SearchView {
   readonly regions: readonly Region[];
@@ -20,13 +22,13 @@ export interface SearchView {
 export function findWords(view: SearchView, value: bigint): bigint[] {
   const low = Number(BigInt.asIntN(32, value));
   const high = Number(BigInt.asIntN(32, value >> 32n));
-  const found: bigint[] = [];
+  const found = new Set<bigint>();
   scan(view, (words, address) => {
     for (let i = words.indexOf(low); i >= 0; i = words.indexOf(low, i + 1)) {
-      if (i % 2 === 0 && words[i + 1] === high) found.push(address + BigInt(i * 4));
+      if (i % 2 === 0 && words[i + 1] === high) found.add(address + BigInt(i * 4));
     }
   });
-  return found;
+  return [...found];
 }
 
 /**
@@ -36,17 +38,17 @@ export function findWords(view: SearchView, value: bigint): bigint[] {
  * (`struct __pthread_mutex_s`: __lock, __count, __owner, __nusers, __kind; nptl, glibc 2.4 to 2.41).
  */
 export function findOwnedMutexes(view: SearchView, tids: readonly number[]): Map<number, bigint[]> {
-  const found = new Map<number, bigint[]>(tids.map(tid => [tid, []]));
+  const found = new Map<number, Set<bigint>>(tids.map(tid => [tid, new Set()]));
   scan(view, (words, address) => {
     for (const [tid, addresses] of found) {
       for (let i = words.indexOf(tid); i >= 0; i = words.indexOf(tid, i + 1)) {
         if (!isOwner(words, i)) continue;
-        addresses.push(address + BigInt(i * 4));
-        if (locksByTid(words[i + 2] ?? 0)) addresses.push(address + BigInt((i - 2) * 4));
+        addresses.add(address + BigInt(i * 4));
+        if (locksByTid(words[i + 2] ?? 0)) addresses.add(address + BigInt((i - 2) * 4));
       }
     }
   });
-  return found;
+  return new Map([...found].map(([tid, addresses]) => [tid, [...addresses]]));
 }
 
 const FUTEX_TID_MASK = 0x3fff_ffff;
@@ -66,20 +68,21 @@ function isOwner(words: Int32Array, i: number): boolean {
   return remembers && (lock === 1 || lock === 2);
 }
 
-/** Calls with chunks of writable private memory as 32-bit words, each with its address. */
+/** Calls with overlapping chunks of writable private memory as 32-bit words, each with its address. */
 function scan({ regions, memory }: SearchView, look: (words: Int32Array, address: bigint) => void): void {
   const buffer = new Uint8Array(CHUNK);
   for (const region of regions) {
     if (!region.write || !region.read || region.shared) continue;
     let left = LIMIT;
     for (const { first, count } of memory.touched(region)) {
-      for (let at = 0; at < count * PAGE && left > 0; at += CHUNK) {
-        const length = Math.min(CHUNK, count * PAGE - at, left);
+      const size = Math.min(count * PAGE, left);
+      for (let at = 0; at < size; at += CHUNK - OVERLAP) {
+        const length = Math.min(CHUNK, size - at);
         const address = region.start + BigInt(first * PAGE + at);
         memory.read(address, buffer.subarray(0, length));
         look(new Int32Array(buffer.buffer, 0, length / 4), address);
-        left -= length;
       }
+      left -= size;
     }
   }
 }
