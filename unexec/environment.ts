@@ -11,7 +11,14 @@
  */
 import { STT } from '../formats/elf/index.ts';
 import { viewOf } from '../formats/struct.ts';
-import type { AddressLayout, EnvironmentWord, MemoryReader, Module, Region } from './image.ts';
+import {
+  type AddressLayout,
+  type EnvironmentWord,
+  endOf,
+  type MemoryReader,
+  type Module,
+  type Region,
+} from './image.ts';
 import { symbolsNamed } from './module-symbols.ts';
 import { findWords } from './word-search.ts';
 
@@ -45,9 +52,18 @@ export function findEnvironment(view: EnvironmentView, atMain: boolean): Environ
   const variables = new Set(
     symbols.flatMap(({ name, address }) => (ENVIRONMENT_NAMES.has(name) ? [address] : [])),
   );
-  const words = [...named, ...environmentWords(view, [...variables])];
+  const words = [...named, ...environmentWords(view, [...variables])].filter(({ address }) =>
+    isWritable(view, address),
+  );
   return [...new Map(words.map(word => [word.address, word])).values()];
 }
+
+/**
+ * What ld.so made read-only stays: its `_dl_argv` (PT_GNU_RELRO), of which it takes the program's name
+ * for its own error messages, goes on pointing to the arguments of the first life on the stack.
+ */
+const isWritable = ({ regions }: EnvironmentView, address: bigint): boolean =>
+  regions.some(region => region.write && region.start <= address && address < endOf(region));
 
 function environmentWords(view: EnvironmentView, variables: readonly bigint[]): EnvironmentWord[] {
   const original = kernelVector(view);

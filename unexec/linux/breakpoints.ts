@@ -3,17 +3,19 @@
  *
  * @module
  */
-
 import { ptrace, waitpid } from './libc.ts';
 import type { ProcessMemory } from './memory.ts';
-import { getRegisters, must, PTRACE, setRegisters } from './ptrace.ts';
+import { getRegisters, getSignalMask, must, PTRACE, setRegisters, setSignalMask } from './ptrace.ts';
 
 const INT3 = Uint8Array.of(0xcc);
 const WALL = 0x40000000;
+const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
 
 export class Breakpoints {
   readonly #memory: ProcessMemory;
   readonly #saved = new Map<bigint, Uint8Array>();
+  /** Where one was: another thread may have run into it before it was removed. */
+  readonly #removed = new Set<bigint>();
 
   constructor(memory: ProcessMemory) {
     this.#memory = memory;
@@ -30,31 +32,44 @@ export class Breakpoints {
     if (saved === undefined) return;
     this.#memory.write(address, saved);
     this.#saved.delete(address);
+    this.#removed.add(address);
   }
 
   removeAll(): void {
     for (const address of [...this.#saved.keys()]) this.remove(address);
   }
 
-  /** Takes the breakpoints out of a copy of the process (a forked child). */
-  removeFrom(copy: ProcessMemory): void {
-    for (const [address, saved] of this.#saved) copy.write(address, saved);
+  /** Takes the breakpoints out of a forked child, which may share its memory with us (vfork). */
+  removeFrom(child: ProcessMemory): void {
+    for (const [address, saved] of this.#saved) child.write(address, saved);
   }
 
-  /** The breakpoint that a thread with SIGTRAP stands at; its program counter is put back onto it. */
-  hit(tid: number): bigint | undefined {
+  /** Puts back what a child that shared our memory went without. */
+  insertAgain(): void {
+    for (const address of this.#saved.keys()) this.#memory.write(address, INT3);
+  }
+
+  /**
+   * The breakpoint that a thread with SIGTRAP stands at; its program counter is put back onto it.
+   * `gone`: it was removed meanwhile, and the thread can just go on.
+   */
+  hit(tid: number): { readonly address: bigint; readonly gone: boolean } | undefined {
     const registers = getRegisters(tid);
     const address = registers.rip - 1n;
-    if (!this.#saved.has(address)) return undefined;
+    const gone = !this.#saved.has(address);
+    if (gone && !this.#removed.has(address)) return undefined;
     setRegisters(tid, { ...registers, rip: address });
-    return address;
+    return { address, gone };
   }
 
-  /** Steps a thread over the breakpoint that it stands at, which stays. */
+  /** Steps a thread over the breakpoint that it stands at, which stays. Signals wait meanwhile. */
   stepOver(tid: number, address: bigint): void {
+    const mask = getSignalMask(tid);
+    setSignalMask(tid, ALL_SIGNALS);
     this.remove(address);
     must('stepped', tid, ptrace(PTRACE.SINGLESTEP, tid, 0, 0));
     waitpid(tid, WALL);
     this.insert(address);
+    setSignalMask(tid, mask);
   }
 }

@@ -45,6 +45,7 @@ export const PTRACE_O = {
   TRACEVFORK: 4,
   TRACECLONE: 8,
   TRACEEXEC: 16,
+  TRACEVFORKDONE: 32,
   TRACEEXIT: 64,
   EXITKILL: 1 << 20,
 } as const;

@@ -24,6 +24,14 @@ const SYSCALL_LENGTH = 2n;
 /** Offset of `tid` in musl's struct pthread (since 1.1.20), which keeps it elsewhere than glibc. */
 const MUSL_TID = 0x30n;
 
+const SYS_restart_syscall = 219n;
+/** Calls that restart_syscall(2) continues: poll, nanosleep, futex, clock_nanosleep. */
+const CONTINUED: ReadonlySet<number> = new Set([7, 35, 202, 230]);
+const SYSCALL = Buffer.of(0x0f, 0x05);
+const MOV_EAX = 0xb8;
+/** Bytes before a `syscall` instruction that are searched for the load of its number. */
+const LOOK_BACK = 48;
+
 /** Results that mean «make the call again» when no handler ran: ERESTARTSYS, NOINTR, NOHAND, RESTARTBLOCK. */
 const RESTART = new Set([-512n, -513n, -514n, -516n]);
 
@@ -45,7 +53,7 @@ export function captureThread(
   return {
     tid,
     name: readProc(`/proc/${pid}/task/${tid}/comm`).replace(/\n$/, ''),
-    registers: abortSequence(restartSystemCall(remote.registers), rseq, memory),
+    registers: abortSequence(restartSystemCall(remote.registers, memory), rseq, memory),
     xstate: getRegisterSet(tid, NT_X86_XSTATE) ?? new Uint8Array(),
     signalMask: remote.signalMask,
     altStack: readAltStack(remote, memory, scratch),
@@ -61,15 +69,32 @@ export function captureThread(
  * An interrupted call is made again from its start: the kernel's own way for most, and better than
  * EINTR for those that it would continue (a sleep): no program expects EINTR when no handler ran.
  */
-export function restartSystemCall(registers: Registers): Registers {
+export function restartSystemCall(registers: Registers, memory: Pick<ProcessMemory, 'bytes'>): Registers {
   const interrupted = BigInt.asIntN(64, registers.orig_rax) >= 0n;
   const again = interrupted && RESTART.has(BigInt.asIntN(64, registers.rax));
+  const rip = again ? registers.rip - SYSCALL_LENGTH : registers.rip;
+  const rax = again ? registers.orig_rax : registers.rax;
   return {
     ...registers,
-    rax: again ? registers.orig_rax : registers.rax,
-    rip: again ? registers.rip - SYSCALL_LENGTH : registers.rip,
+    rax: rax === SYS_restart_syscall ? continuedCall(rip, memory) : rax,
+    rip,
     orig_rax: NO_SYSTEM_CALL,
   };
+}
+
+/**
+ * A call that was interrupted once already is on its way as restart_syscall(2), which means nothing to
+ * another process. Its arguments are still in their registers; its number is in the instruction that
+ * loaded it (`mov eax, imm32`: b8 and the number), a few bytes before the `syscall` that it stands at.
+ */
+function continuedCall(rip: bigint, memory: Pick<ProcessMemory, 'bytes'>): bigint {
+  const code = Buffer.from(memory.bytes(rip - BigInt(LOOK_BACK), LOOK_BACK + SYSCALL.length));
+  if (!code.subarray(LOOK_BACK).equals(SYSCALL)) return SYS_restart_syscall;
+  for (let at = LOOK_BACK - 5; at >= 0; at--) {
+    const nr = code.readUInt32LE(at + 1);
+    if (code[at] === MOV_EAX && CONTINUED.has(nr)) return BigInt(nr);
+  }
+  return SYS_restart_syscall; // it sees EINTR
 }
 
 /** struct ptrace_rseq_configuration: rseq_abi_pointer, rseq_abi_size, signature, flags. */

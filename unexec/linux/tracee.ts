@@ -37,6 +37,7 @@ export type Stop = { readonly tid: number } & (
   | { readonly type: 'signal'; readonly signal: number }
   | { readonly type: 'new-thread'; readonly child: number }
   | { readonly type: 'new-process'; readonly child: number }
+  | { readonly type: 'vfork-done' }
   | { readonly type: 'interrupted' }
   | { readonly type: 'group-stop'; readonly signal: number }
   | { readonly type: 'exiting' }
@@ -77,6 +78,7 @@ export class Tracee {
       PTRACE_O.TRACECLONE |
       PTRACE_O.TRACEFORK |
       PTRACE_O.TRACEVFORK |
+      PTRACE_O.TRACEVFORKDONE |
       PTRACE_O.TRACEEXIT |
       (options.exitKill ? PTRACE_O.EXITKILL : 0);
     const seized = ptrace(PTRACE.SEIZE, pid, 0, flags);
@@ -156,6 +158,8 @@ export class Tracee {
       case PTRACE_EVENT.FORK:
       case PTRACE_EVENT.VFORK:
         return { type: 'new-process', tid, child: getEventMessage(tid) };
+      case PTRACE_EVENT.VFORK_DONE:
+        return { type: 'vfork-done', tid };
       case PTRACE_EVENT.EXIT:
         return { type: 'exiting', tid };
       case PTRACE_EVENT.STOP:
@@ -239,7 +243,7 @@ export class Tracee {
       }
       if (stop.type === 'new-process') this.releaseChild(stop.child);
       if (stop.type === 'exiting') this.resume(stop.tid, 'run');
-      if (stop.type === 'new-thread' || stop.type === 'new-process') {
+      if (stop.type === 'new-thread' || stop.type === 'new-process' || stop.type === 'vfork-done') {
         // Within clone(2), which has no result yet: on to its end, where the interrupt stops it.
         this.resume(stop.tid, 'run');
         interrupted.delete(stop.tid);
