@@ -23,7 +23,9 @@ if (purpose !== undefined && purpose !== 'test' && purpose !== 'bench') {
   fail(`unknown purpose '${purpose}', expected test or bench`);
 }
 checkNode();
-if (!dependenciesMatch()) run('installing dependencies', ...npm('ci', '--no-audit', '--no-fund'));
+// No dependency needs its install script: what they would build or fetch is a package of its own.
+if (!dependenciesMatch())
+  run('installing dependencies', ...npm('ci', '--ignore-scripts', '--no-audit', '--no-fund'));
 compile();
 if (purpose !== undefined) installPackages(purpose);
 
