@@ -165,12 +165,7 @@ export function mappingSteps(
     program.syscall(`map ${name}`, NR.mmap, [address, size, protection, flags, fd, fileOffset ?? 0]);
   }
   for (const region of image.regions) {
-    if (growsDown(region))
-      readIn(
-        program,
-        spans.filter(span => span.region === region),
-        self,
-      );
+    if (growsDown(region)) fillStack(program, region, spans, self);
     if (region.kind === 'vvar' || region.kind === 'vdso') continue;
     for (const [flag, { advice, name }] of ADVICE) {
       if (!region.flags.has(flag)) continue;
@@ -180,6 +175,18 @@ export function mappingSteps(
       program.syscall('lock memory', NR.mlock, [region.start, region.size], { bestEffort: true });
     }
   }
+}
+
+/** Reads the pages of a stack; a part of it that may not be written is protected afterwards. */
+function fillStack(program: RestoreProgram, region: Region, spans: readonly StoredSpan[], self: Slot): void {
+  const ours = spans.filter(span => span.region === region && span.runs.length > 0);
+  const protect = (protection: number): void => {
+    if (region.write || ours.length === 0) return;
+    program.syscall(`protect ${nameOfRegion(region)}`, NR.mprotect, [region.start, region.size, protection]);
+  };
+  protect(PROT.READ | PROT.WRITE);
+  readIn(program, ours, self);
+  protect(protectionOf(region));
 }
 
 /** Reads stored pages into fresh memory. */

@@ -5,7 +5,7 @@
  */
 // biome-ignore format: a dense table
 export const NR = {
-  read: 0, write: 1, open: 2, close: 3, stat: 4, fstat: 5, lseek: 8, mmap: 9, munmap: 11, brk: 12,
+  read: 0, write: 1, open: 2, close: 3, stat: 4, fstat: 5, lseek: 8, mmap: 9, mprotect: 10, munmap: 11, brk: 12,
   rt_sigaction: 13, rt_sigprocmask: 14, ioctl: 16, pread64: 17, madvise: 28, dup2: 33,
   setitimer: 38, getpid: 39, sendfile: 40, socket: 41, sendto: 44, shutdown: 48, bind: 49,
   listen: 50, socketpair: 53, setsockopt: 54, clone: 56, kill: 62, uname: 63, fcntl: 72, flock: 73,

@@ -1,0 +1,76 @@
+import test from 'ava';
+import { freezeProgram } from '../../../support/freeze-program.ts';
+import { run } from '../../../support/run.ts';
+import {
+  freezeFixture,
+  freshDirectory,
+  type StoryOptions,
+  sameResult,
+} from '../../../support/same-result.ts';
+
+const same = test.macro({
+  exec: async (t, fixture: string, options: StoryOptions = {}) => {
+    await sameResult(t, `state/${fixture}.c`, options);
+  },
+  title: (what, fixture) => `resume gives back ${what ?? fixture}`,
+});
+
+test('threads with TLS, names, locks and conditions', same, 'threads');
+test('mutexes to their owners: recursive, error-checking, robust, inheriting', same, 'mutexes');
+test('the number of the CPU, by rseq', same, 'cpu-number');
+test('the number of the CPU where rseq cannot be registered', same, 'cpu-number', { avoid: ['rseq'] });
+test('handlers, masks, and pending signals with their values', same, 'signals');
+test('alternate signal stacks, also one in use', same, 'alternate-stack');
+test('SSE registers and control words', same, 'vectors', { at: 'request' });
+test('the GS base of each thread', same, 'gs-base');
+test('interval timers with what remained', same, 'interval-timers');
+test('the break, from which the heap grows', same, 'break', { args: ['strict'] });
+test('a break that is set without PR_SET_MM_MAP', same, 'break', { args: ['strict'], avoid: ['mmMap'] });
+test('clocks by the vdso of the kernel', same, 'clocks');
+test('clocks by a vdso of system calls', same, 'clocks', { avoid: ['vdso'] });
+test('directory, umask, name, limits and attributes', same, 'process');
+test('guards, protections, sparse memory and a growing stack', same, 'memory');
+test('a program that is linked dynamically', same, 'plain');
+test('a program without PIE', same, 'plain', { flags: ['-no-pie'] });
+test('a static program', same, 'plain', { flags: ['-static'] });
+test('a static PIE program', same, 'plain', { flags: ['-static-pie'] });
+test('a static program with threads', same, 'threads', { flags: ['-static'] });
+test('everything at once without the kernel features that may be missing', same, 'threads', {
+  avoid: ['mmMap', 'vdso', 'rseq'],
+});
+
+/** A CPU without them cannot run the fixture: its uninterrupted run fails, and says why by its signal. */
+test('AVX registers', same, 'vectors', { at: 'request', flags: ['-mavx2'] });
+test('AVX-512 registers and masks', same, 'vectors', { at: 'request', flags: ['-mavx512f', '-mavx512bw'] });
+
+test('resume wipes what MADV_WIPEONFORK marks, as a fork does', async t => {
+  const { frozen } = await freezeFixture('state/memory.c', { args: ['tell'] });
+  const { stdout, status } = await run(frozen.path);
+  t.is(status, 0);
+  t.regex(stdout, /^wiped: 1$/m);
+});
+
+test('a stack grows after each of many resumes, wherever ASLR puts the new process', async t => {
+  const { frozen } = await freezeFixture('state/memory.c');
+  for (let i = 0; i < 20; i++) {
+    const { stdout, status, signal } = await run(frozen.path);
+    t.deepEqual([status, signal], [0, null]);
+    t.regex(stdout, /^deep 10, 1500$/m);
+  }
+});
+
+const secondGeneration = test.macro({
+  exec: async (t, flags: readonly string[]) => {
+    const directory = freshDirectory();
+    const { frozen } = await freezeFixture('state/plain.c', { flags });
+    const again = await freezeProgram(frozen.path, `${directory}/again`, { at: 'stop', args: ['second'] });
+    t.is(frozen.written, '');
+    t.is(again.written, 'heap 9 2\narguments\n');
+    const third = await run(again.path);
+    t.deepEqual([third.stdout, third.status], ['after the second freeze: heap 9\n', 3]);
+  },
+  title: what => `a resumed ${what} program can be frozen again`,
+});
+
+test('dynamic', secondGeneration, []);
+test('static', secondGeneration, ['-static']);
