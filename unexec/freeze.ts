@@ -7,6 +7,7 @@
 import { UnexecError } from './errors.ts';
 import { type FreezePoint, freezePointText, parseFreezePoint } from './freeze-point.ts';
 import type { ProcessImage } from './image.ts';
+import { rememberTerminal } from './linux/caller-terminal.ts';
 import { type Captured, capture } from './linux/capture.ts';
 import type { Tracee } from './linux/tracee.ts';
 import type { Step } from './restorer/steps.ts';
@@ -121,6 +122,7 @@ export async function freeze(
   const point = parseFreezePoint(options.at ?? 'auto');
   const say = options.onPhase ?? (() => {});
   const file = await openTarget(target);
+  const restoreTerminal = rememberTerminal(options.stdio ?? [0, 1, 2]);
   let tracee: Tracee | undefined;
   let captured: Captured | undefined;
   try {
@@ -190,6 +192,8 @@ export async function freeze(
   } finally {
     captured?.release();
     tracee?.kill();
+    // A program that goes on keeps the terminal as it likes it.
+    if (options.leaveRunning !== true) restoreTerminal();
     await file.abandon();
   }
 }

@@ -115,10 +115,8 @@ for (const [name, repl] of Object.entries(REPLS)) {
     const path = join(directory, name.replaceAll(' ', '-'));
     const first = await freezeOnTerminal(repl.program, path, { args: repl.args, env: ENV });
     t.is(first.problem, null);
-    t.is(first.status, 0, first.seen);
     t.true(first.seen.includes(repl.prompt), first.seen);
-    t.true(first.seen.endsWith('[frozen]\r\n'), first.seen);
-    t.deepEqual(first.after, first.before, 'the terminal of the tool is left as it was');
+    t.true(first.seen.endsWith('[frozen]\r\n[modes kept, group kept]\r\n'), first.seen);
 
     const second = await onTerminal([path], [['modes', null], ...repl.steps]);
     t.is(second.problem, null, second.seen);

@@ -10,3 +10,5 @@ const [program, path, options] = JSON.parse(process.argv[2] ?? '[]');
 await freeze(program, path, options);
 chmodSync(path, 0o755);
 process.stdout.write('[frozen]\n');
+// At a proper exit Node would put the terminal's modes back itself, and hide what freeze() leaves behind.
+process.kill(process.pid, 'SIGKILL');

@@ -17,16 +17,10 @@ def modes():
     return [str(field) for field in termios.tcgetattr(slave)]
 
 
-def foreground():
-    # Asked at the master: it is not our controlling terminal.
-    try:
-        return struct.unpack('i', fcntl.ioctl(master, termios.TIOCGPGRP, b'\0' * 4))[0]
-    except OSError:
-        return 0
-
 
 resize(24, 80)
 before = modes()
+leader = request.get('leader')
 pid = os.fork()
 if pid == 0:
     os.setsid()
@@ -35,6 +29,15 @@ if pid == 0:
         os.dup2(slave, fd)
     os.closerange(3, 64)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if leader:
+        # A script: its command ends, and it goes on with the terminal, which is to be as it was.
+        child = os.fork()
+        if child:
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            same = [str(field) for field in termios.tcgetattr(0)] == before
+            mine = os.tcgetpgrp(0) == os.getpgrp()
+            os.write(1, b'[modes %s, group %s]\n' % (b'kept' if same else b'lost', b'kept' if mine else b'lost'))
+            os._exit(code & 255)
     command = request['command']
     os.execve(command[0], command, request['env'])
 

@@ -35,11 +35,17 @@ export interface TerminalOutcome {
   readonly after: readonly string[];
 }
 
+const ENVIRONMENT = { PATH, TERM: 'xterm', HOME: '/nonexistent' };
+
 /** Runs a command on a new terminal of 24 rows and 80 columns. */
 export async function onTerminal(
   command: readonly string[],
   steps: readonly TerminalStep[],
-  env: Readonly<Record<string, string>> = { PATH, TERM: 'xterm', HOME: '/nonexistent' },
+  options: {
+    readonly env?: Readonly<Record<string, string>>;
+    /** A script runs the command: at the end it says whether the terminal is as it was. */
+    readonly leader?: boolean;
+  } = {},
 ): Promise<TerminalOutcome> {
   const child = spawn('/usr/bin/python3', [join(ROOT, 'test/support/terminal.py')], {
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -51,7 +57,9 @@ export async function onTerminal(
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text;
   });
-  child.stdin.end(JSON.stringify({ command, steps, env }));
+  child.stdin.end(
+    JSON.stringify({ command, steps, leader: options.leader ?? false, env: options.env ?? ENVIRONMENT }),
+  );
   const status = await new Promise((resolve, reject) => {
     child.on('error', reject);
     child.on('close', resolve);
@@ -68,5 +76,5 @@ export async function freezeOnTerminal(
 ): Promise<TerminalOutcome> {
   const self = fileURLToPath(new URL('./freeze-on-terminal.js', import.meta.url));
   const request = JSON.stringify([program, path, { at: 'input', ...options }]);
-  return onTerminal([process.execPath, self, request], []);
+  return onTerminal([process.execPath, self, request], [], { leader: true });
 }

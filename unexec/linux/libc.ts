@@ -80,6 +80,7 @@ export const SYS = {
   pidfd_open: 434,
   pidfd_getfd: 438,
   poll: 7,
+  rt_sigprocmask: 14,
   tee: 276,
   pipe2: 293,
   read: 0,
