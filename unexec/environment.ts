@@ -84,12 +84,15 @@ function kernelVector({ layout, memory }: EnvironmentView): bigint {
   return layout.startStack + 8n * (argc + 2n);
 }
 
-/** setenv(3) remembers the vector that it made, in a word of libc's own data. */
+/**
+ * setenv(3) remembers the vector that it made in a word of libc's own data; `environ` itself may lie in
+ * the program's (a copy relocation). Other modules may have a setenv too (bash has), but not the
+ * function that starts programs.
+ */
 function isLibcs({ regions, modules, memory }: EnvironmentView, variable: bigint, value: bigint): boolean {
-  const libc = modules.find(({ start, end }) => start <= variable && variable < end);
-  if (libc === undefined) return false;
+  const libcs = modules.filter(module => symbolsNamed(module, ['__libc_start_main'], 'dynamic').length > 0);
   const data = regions.filter(
-    region => region.write && libc.start <= region.start && region.start < libc.end,
+    region => region.write && libcs.some(libc => libc.start <= region.start && region.start < libc.end),
   );
   return findWords({ regions: data, memory }, value).some(address => address !== variable);
 }

@@ -17,8 +17,12 @@ export function compileSample(directory: string, sample: string, flags: readonly
 }
 
 /** Runs gcc or, for a `.cc` file, g++. */
-export function compileTo(output: string, source: string, flags: readonly string[] = []): void {
-  const compiler = source.endsWith('.cc') ? 'g++' : 'gcc';
+export function compileTo(
+  output: string,
+  source: string,
+  flags: readonly string[] = [],
+  compiler = source.endsWith('.cc') ? 'g++' : 'gcc',
+): void {
   const include = join(ROOT, 'unexec/runtime');
   execFileSync(compiler, ['-O1', '-g', '-Wall', '-pthread', `-I${include}`, '-o', output, source, ...flags]);
   chmodSync(output, 0o755);
