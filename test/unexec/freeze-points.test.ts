@@ -255,3 +255,26 @@ test('a process with a child is refused by its name', async t => {
   t.is(error.code, 'CANNOT_BE_KEPT');
   t.true(error.reasons.some(({ code, what }) => code === 'CHILDREN' && what.includes('sleep')));
 });
+
+test('a process whose first thread has ended is refused at once', async t => {
+  const error = await refusal(t, frozenAt(compiled('headless.c'), 'time:200ms'));
+  t.is(error.code, 'MAIN_THREAD_ENDED');
+});
+
+test('a process that is waiting for a child in vfork is frozen or refused by the name of the child', async t => {
+  const script =
+    'import os\nfor i in range(400): os.posix_spawn("/bin/true", ["true"], {}); os.wait()\nprint("done")';
+  for (const at of ['time:60ms', 'time:111ms', 'time:137ms', 'time:163ms', 'syscall:1700', 'syscall:1801']) {
+    try {
+      const { before, after } = await twoLives(t, '/usr/bin/python3', at, ['-c', script]);
+      t.is(before + after, 'done\n');
+    } catch (error) {
+      if (!(error instanceof UnexecError)) throw error;
+      t.is(error.code, 'CANNOT_BE_KEPT', error.message);
+      t.deepEqual(
+        error.reasons.map(({ code }) => code),
+        ['CHILDREN'],
+      );
+    }
+  }
+});

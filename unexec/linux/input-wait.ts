@@ -7,7 +7,7 @@
 import { readlinkSync } from 'node:fs';
 import { viewOf } from '../../formats/struct.ts';
 import type { ProcessMemory } from './memory.ts';
-import { readProc, readProcNumbers } from './proc.ts';
+import { readProc, readProcNumbers, threadState } from './proc.ts';
 
 /** System calls that wait (asm/unistd_64.h). */
 const NR = {
@@ -100,9 +100,5 @@ function epollSet(pid: number, epoll: number): number[] {
 }
 
 /** No thread of the process runs or is about to: each one sleeps. */
-export function allThreadsSleep(pid: number): boolean {
-  return readProcNumbers(`/proc/${pid}/task`).every(tid => {
-    const stat = readProc(`/proc/${pid}/task/${tid}/stat`);
-    return stat[stat.lastIndexOf(')') + 2] === 'S';
-  });
-}
+export const allThreadsSleep = (pid: number): boolean =>
+  readProcNumbers(`/proc/${pid}/task`).every(tid => ['S', 'X'].includes(threadState(pid, tid)));

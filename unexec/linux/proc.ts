@@ -120,6 +120,17 @@ export function readStat(pid: number): (field: number) => bigint {
   return field => BigInt(fields[field - 3] ?? '0');
 }
 
+/** State of a thread, one letter (proc(5): R, S, D, T, t, Z, …); `X` when there is none any more. */
+export function threadState(pid: number, tid = pid): string {
+  try {
+    const stat = readProc(`/proc/${pid}/task/${tid}/stat`);
+    return stat[stat.lastIndexOf(')') + 2] ?? 'X';
+  } catch (error) {
+    if (error instanceof UnexecError && error.code === 'PROCESS_GONE') return 'X';
+    throw error;
+  }
+}
+
 /** Pairs of the auxiliary vector. */
 export function readAuxv(pid: number): {
   readonly bytes: Uint8Array;

@@ -9,7 +9,7 @@ import { setImmediate as immediate, setTimeout as sleep } from 'node:timers/prom
 import { UnexecError } from '../errors.ts';
 import { ERRNO, errnoName } from './errno.ts';
 import { ptrace, waitpid } from './libc.ts';
-import { readProc, readStatus } from './proc.ts';
+import { readProc, readStatus, threadState } from './proc.ts';
 import {
   getEventMessage,
   getRegisters,
@@ -220,13 +220,14 @@ export class Tracee {
   /**
    * Brings every running thread to a stop. Threads that start meanwhile are stopped too.
    *
-   * @throws UnexecError `CANNOT_STOP` when a thread does not stop within 10 s (it sleeps in the kernel
+   * @throws UnexecError `MAIN_THREAD_ENDED`; `CANNOT_STOP` when a thread does not stop within 10 s (it sleeps in the kernel
    *   where nothing interrupts it).
    */
   async stopAll(): Promise<void> {
     const interrupted = new Set<number>();
     const deadline = performance.now() + 10_000;
     while (!this.stopped) {
+      this.#requireMainThread();
       for (const thread of this.threads.values()) {
         if (thread.stop !== undefined || interrupted.has(thread.tid)) continue;
         ptrace(PTRACE.INTERRUPT, thread.tid, 0, 0);
@@ -252,6 +253,17 @@ export class Tracee {
         throw new UnexecError('PROCESS_GONE', `process ${this.pid} ended (${stop.how}) while it was stopped`);
       }
     }
+  }
+
+  /** A first thread that has ended stays until the others have, and cannot be stopped, nor made again. */
+  #requireMainThread(): void {
+    if (this.threads.size < 2 || this.stopOf(this.pid) !== undefined) return;
+    if (threadState(this.pid) !== 'Z') return;
+    throw new UnexecError(
+      'MAIN_THREAD_ENDED',
+      `the first thread of process ${this.pid} has ended while others go on`,
+      { hint: 'choose a freeze point before it ends (pthread_exit in main)' },
+    );
   }
 
   /** Ends the tracing; every thread goes on by itself, with the signal that it was about to get. */
