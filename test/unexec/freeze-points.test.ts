@@ -144,6 +144,12 @@ test('symbol freezes where a function of a library that is opened later is enter
   t.is(after, 'late 42\ndone\n');
 });
 
+test('a thread that is frozen within dlopen() still owns the lock of ld.so, and gives it back', async t => {
+  const { before, after } = await twoLives(t, landmark, 'symbol:late_started', [late, 'libm.so.6']);
+  t.is(before, 'started\nlandmark 4\nparent 1\n');
+  t.is(after, 'opened\nlate 42\ndone\n');
+});
+
 test('symbol refuses a function that is chosen at run time', async t => {
   const error = await refusal(t, frozenAt(compiled('chosen.c'), 'symbol:chosen'));
   t.is(error.code, 'SYMBOL_IS_IFUNC');
