@@ -3,10 +3,12 @@
  *
  * @module
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { compileTo } from '../support/compile.ts';
+import { ROOT } from '../support/sandbox.ts';
 import { FREEZE_CHILD, type FreezeJob } from './freeze-child.ts';
 import type { DumpResult, FreezeResult } from './measurements.ts';
 
@@ -93,10 +95,18 @@ export function sizes(paths: readonly string[]): { fileSize: number; diskBytes: 
   return { fileSize, diskBytes };
 }
 
-/** Writes and reads a program's file once and throws it away: memory that the host has not backed yet. */
-export function warmHost(words: readonly string[], directory: string): void {
-  const target = join(directory, 'warm-up');
-  freezeApart({ words, target, env: [], train: false });
-  spawnSync('/bin/cat', [target], { stdio: ['ignore', 'ignore', 'ignore'], cwd: dirname(target) });
-  rmSync(target);
+/** Room beside the program itself: its dump, and what the tools need. */
+const WARM_MIB = 512;
+
+/**
+ * Makes the memory ready that a dump of a program will take (warm-memory.c), and writes out what earlier
+ * ones left to be written: a dump should not pay for either.
+ */
+export function makeWarmer(directory: string): (programBytes: number) => void {
+  const program = join(directory, 'warm-memory');
+  compileTo(program, join(ROOT, 'test/bench/warm-memory.c'), ['-O2']);
+  return programBytes => {
+    execFileSync('/bin/sync');
+    execFileSync(program, [`${Math.ceil((2 * programBytes) / 2 ** 20) + WARM_MIB}`]);
+  };
 }

@@ -12,7 +12,7 @@ import { compileTo } from '../support/compile.ts';
 import { PATH, run } from '../support/run.ts';
 import { ROOT, sandbox } from '../support/sandbox.ts';
 import { type Criu, criuDump, findCriu } from './criu.ts';
-import { freezeApart, gcore, warmHost } from './dumps.ts';
+import { freezeApart, gcore, makeWarmer } from './dumps.ts';
 import { isFirstInstruction, storedSpeed } from './goals.ts';
 import { availableMemory, describeMachine } from './machine.ts';
 import {
@@ -42,10 +42,18 @@ interface Prepared {
   readonly dumps: Pick<Row, 'freeze' | 'gcore' | 'criuDump'>;
 }
 
+/** What all programs are prepared with. */
+interface Setting {
+  readonly criu: Criu;
+  readonly warm: (programBytes: number) => void;
+  readonly quick: boolean;
+}
+
 const directory = sandbox('bench');
 const ENV = { PATH, HOME: directory, LANG: 'C.UTF-8', TERM: 'dumb' };
 /** Each pass visits all programs: what drifts over minutes, drifts for all of them. */
 const PASSES = 2;
+const LEFT_OUT_OF_QUICK = new Set(['heap-spread']);
 
 const options = parseOptions();
 const machine = describeMachine();
@@ -68,8 +76,8 @@ function parseOptions(): Options {
     .opts();
 }
 
-function chosenPrograms({ only }: Options): Program[] {
-  const all = benchPrograms(directory);
+function chosenPrograms({ only, quick }: Options): Program[] {
+  const all = benchPrograms(directory).filter(({ id }) => !quick || !LEFT_OUT_OF_QUICK.has(id));
   const unknown = only?.filter(name => all.every(({ id }) => id !== name)) ?? [];
   if (unknown.length > 0) {
     throw new Error(`no program ${unknown.join(', ')} here, but ${all.map(({ id }) => id).join(', ')}`);
@@ -85,13 +93,9 @@ async function bench(programs: readonly Program[], { rounds, quick }: Options) {
   compileTo(nothing, join(ROOT, 'test/bench/programs/nothing.c'), ['-nostdlib', '-static', '-O2']);
   const timer = makeTimer(directory, ENV);
   const criu = findCriu(directory);
-  const largest = [...programs].sort((a, b) => (b.memory ?? 0) - (a.memory ?? 0))[0];
-  if (largest !== undefined) {
-    say('warming up');
-    warmHost(largest.command('freeze'), directory);
-  }
+  const warm = makeWarmer(directory);
   const prepared: Prepared[] = [];
-  for (const program of programs) prepared.push(await prepare(program, criu, quick));
+  for (const program of programs) prepared.push(await prepare(program, { criu, warm, quick }));
 
   const pass: Rounds = quick
     ? { rounds: Math.min(rounds, 40), warmUps: 2, budget: 300_000 }
@@ -164,17 +168,22 @@ function mapColumns<T>(value: (column: Column) => T): Record<Column, T> {
   };
 }
 
-async function prepare(program: Program, criu: Criu, quick: boolean): Promise<Prepared> {
+async function prepare(program: Program, { criu, warm, quick }: Setting): Promise<Prepared> {
   say(`freezing ${program.id}`);
   const words = program.command('freeze');
   const path = (suffix: string): string => join(directory, `${program.id}.${suffix}`);
   const env = Object.entries(ENV).map(([name, value]) => `${name}=${value}`);
   const job = { words, target: path('resumed'), env, train: false };
-  const freezes = Array.from({ length: quick ? 2 : 4 }, () => freezeApart(job));
+  const { memory = 0 } = program;
+  const freezes = Array.from({ length: quick ? 2 : 4 }, () => {
+    warm(memory);
+    return freezeApart(job);
+  });
   const trained = path('trained');
   if (program.untrained === undefined) freezeApart({ ...job, target: trained, train: true });
 
   say(`dumping ${program.id} otherwise`);
+  warm(memory);
   const restored = await criuDump(criu, words, path('criu'), ENV);
   const commands: Prepared['commands'] = {
     start: { words: program.command('start') },
@@ -188,6 +197,7 @@ async function prepare(program: Program, criu: Criu, quick: boolean): Promise<Pr
         : { words: restored.words },
   };
   if (program.prints) await checkSame(program, commands);
+  warm(memory);
   return {
     program,
     commands,
