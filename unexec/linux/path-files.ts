@@ -20,7 +20,7 @@ const DELETED = ' (deleted)';
 /** A regular file: by its path where that still leads to it, by its contents where it was deleted. */
 export function regularFile(file: HeldFile, context: Context): FileKind {
   if (!file.link.startsWith('/')) {
-    return refuse(file, 'FD_UNSUPPORTED', `a ${nounOf(file.link)}, which ends with the process`);
+    return refuse(file, 'FD_UNSUPPORTED', `a ${nounOf(file.link)}, which cannot be opened again`);
   }
   const path = ownPath(file, context);
   if (path.startsWith('/proc/') || path.startsWith('/sys/')) return { type: 'path', path, noun: 'file' };

@@ -20,29 +20,29 @@ const POLLERR_POLLHUP = 0x8 | 0x10;
 
 export function pipe(file: HeldFile, { files }: Context): FileKind {
   const end = canRead(file) ? 'read' : 'write';
+  const ends = endsOf(file, files);
   if (!hasOtherEnd(file, files) && !isHungUp(file)) {
     refuse(file, 'FD_OUTSIDE_PIPE', `the ${end} end of a pipe whose other end is outside the process`);
   }
   const capacity = syscall('fcntl', file.own, F_GETPIPE_SZ, 0);
   // All descriptions of one pipe see the same bytes: the first one that can read them tells.
-  const tells = files.find(
-    other => other.stat.ino === file.stat.ino && other.link === file.link && canRead(other),
-  );
-  return {
-    type: 'pipe',
-    id: Number(file.stat.ino),
-    end,
-    capacity,
-    unread: tells === file ? peekPipe(file, capacity) : new Uint8Array(),
-  };
+  const tells = ends.find(canRead) === file && unreadBytes(file) > 0;
+  if (tells && ends.some(({ flags }) => (flags & O.DIRECT) !== 0)) {
+    refuse(file, 'FD_PACKETS', 'a pipe with packets (O_DIRECT) that nobody has read yet');
+  }
+  const unread = tells ? peekPipe(file, capacity) : new Uint8Array();
+  return { type: 'pipe', id: Number(file.stat.ino), end, capacity, unread };
 }
+
+const endsOf = (file: HeldFile, files: readonly HeldFile[]): HeldFile[] =>
+  files.filter(other => other.stat.ino === file.stat.ino && other.link === file.link);
 
 const canRead = (file: HeldFile): boolean => (file.flags & O.ACCMODE) !== O.WRONLY;
 const canWrite = (file: HeldFile): boolean => (file.flags & O.ACCMODE) !== O.RDONLY;
 
 /** The process has what is written here, or writes what is read here. */
 export function hasOtherEnd(file: HeldFile, files: readonly HeldFile[]): boolean {
-  const ends = files.filter(other => other.stat.ino === file.stat.ino && other.link === file.link);
+  const ends = endsOf(file, files);
   return ends.some(canRead) && ends.some(canWrite);
 }
 
@@ -56,9 +56,6 @@ function isHungUp(file: HeldFile): boolean {
 /** What waits in a pipe, left there: tee(2) copies it into a pipe of our own. */
 function peekPipe(file: HeldFile, capacity: number): Uint8Array {
   const waiting = unreadBytes(file);
-  if (waiting === 0) return new Uint8Array();
-  if ((file.flags & O.DIRECT) !== 0)
-    refuse(file, 'FD_PACKETS', 'a pipe with packets (O_DIRECT) that nobody has read yet');
   const ends = new Uint8Array(8);
   syscall('pipe2', ends, O.NONBLOCK | O.CLOEXEC);
   const view = new DataView(ends.buffer);

@@ -62,13 +62,13 @@ export function socket(file: HeldFile, { files, options }: Context): FileKind {
   return refuse(
     file,
     'FD_CONNECTED_SOCKET',
-    `${connectionNoun(facts)}, whose peer is outside the process`,
+    connectionNoun(facts),
     `close it before the freeze point, give it a hang-up with --hangup-sockets, or ${leaveOut(file)}`,
   );
 }
 
 function connectionNoun({ domain, protocol, socketType }: SocketFacts): string {
-  if (domain === AF.UNIX) return 'a connected unix socket';
+  if (domain === AF.UNIX) return 'a connected unix socket whose peer is outside the process';
   if (protocol === IPPROTO_TCP) return 'a TCP connection';
   return socketType === SOCK_DGRAM ? 'a connected UDP socket' : 'a connected socket';
 }

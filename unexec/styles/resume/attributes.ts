@@ -21,7 +21,7 @@ const USUAL_FILES = 200;
 export function raiseFileLimit(program: RestoreProgram, image: ProcessImage): void {
   const needed = Math.max(0, ...wantedDescriptors(image)) + 2;
   if (needed <= USUAL_FILES) return;
-  const limit = program.data(new Uint8Array(16));
+  const limit = program.writable(new Uint8Array(16));
   const soft = program.slot();
   program.syscall('limit of open files', NR.getrlimit, [RLIMIT_NOFILE, limit]);
   program.operation('LOAD', 'limit of open files', [limit, 0], { into: soft });
@@ -34,7 +34,7 @@ export function raiseFileLimit(program: RestoreProgram, image: ProcessImage): vo
 /** Limits as the program had set them: the soft ones as far as the caller's hard ones allow it. */
 export function limitSteps(program: RestoreProgram, image: ProcessImage): void {
   for (const { name, resource, soft, hard } of image.limits) {
-    const limit = program.data(new Uint8Array(16));
+    const limit = program.writable(new Uint8Array(16));
     program.syscall(name, NR.getrlimit, [resource, limit]);
     program.operation('STORE', name, [limit, soft]);
     program.syscall(name, NR.setrlimit, [resource, limit], { bestEffort: true });

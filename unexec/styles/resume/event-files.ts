@@ -64,7 +64,7 @@ export function inotify(program: RestoreProgram, file: OpenFile, what: FileKind 
       program.syscall(`watch ${watch.path}`, NR.inotify_add_watch, [slot, path, watch.mask]);
     } else {
       const path = program.string(UNWATCHED);
-      const event = program.data(new Uint8Array(INOTIFY_EVENT_SIZE));
+      const event = program.writable(new Uint8Array(INOTIFY_EVENT_SIZE));
       program.syscall('use up a watch', NR.inotify_add_watch, [slot, path, IN_DELETE_SELF]);
       program.syscall('remove the watch', NR.inotify_rm_watch, [slot, wd]);
       program.syscall('the end of the watch', NR.read, [slot, event, INOTIFY_EVENT_SIZE]);

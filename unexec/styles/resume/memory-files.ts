@@ -57,7 +57,7 @@ export function memoryObjectSteps(
     program.syscall(`position in the ${noun}`, NR.lseek, [slot, start, 0]);
     const position = new Uint8Array(8);
     viewOf(position).setBigUint64(0, BigInt(object.fileOffset + start), true);
-    const ref = program.data(position);
+    const ref = program.writable(position);
     for (let at = start; at < end; at += SENDFILE_LIMIT) {
       const size = Math.min(SENDFILE_LIMIT, end - at);
       program.syscall(`contents of the ${noun}`, NR.sendfile, [slot, self, ref, size]);

@@ -210,7 +210,7 @@ function newPair(
   before: readonly number[],
   after: readonly number[] = [],
 ): Ends {
-  const buffer = program.data(new Uint8Array(8));
+  const buffer = program.writable(new Uint8Array(8));
   const made = { first: program.slot(), second: program.slot() };
   program.syscall(name, nr, [...before, buffer, ...after]);
   program.operation('LOAD32', name, [buffer, 0], { into: made.first });

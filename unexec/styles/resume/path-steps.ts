@@ -18,7 +18,7 @@ export function regularFile(
 ): void {
   const slot = open(program, file, what.path, what.path);
   if (!what.writable) {
-    const stat = program.data(new Uint8Array(STAT.size));
+    const stat = program.writable(new Uint8Array(STAT.size));
     const expected = new Uint8Array(24);
     const view = viewOf(expected);
     view.setBigUint64(0, BigInt(what.size), true);

@@ -58,7 +58,7 @@ function processId(program: RestoreProgram): Slot {
 
 /** What the process sent to itself comes from the process that it is now. */
 function siginfo(program: RestoreProgram, image: ProcessImage, info: Uint8Array, pid: Slot): DataRef {
-  const ref = program.data(info);
+  const ref = program.writable(info);
   const view = viewOf(info);
   const fromItself =
     FROM_A_PROCESS.has(view.getInt32(SIGINFO.si_code, true)) &&

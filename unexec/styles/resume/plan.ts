@@ -171,7 +171,7 @@ function notShorter(program: RestoreProgram, image: ProcessImage, region: Region
     objectKey(other) === objectKey(region) && other.fileSize !== undefined ? [other.fileSize] : [],
   );
   if (sizes.length === 0) return;
-  const stat = program.data(new Uint8Array(STAT.size));
+  const stat = program.writable(new Uint8Array(STAT.size));
   const size = program.slot();
   program.syscall(`look at ${region.name}`, NR.fstat, [slot, stat]);
   program.operation('LOAD', `size of ${region.name}`, [stat, STAT.st_size], { into: size });

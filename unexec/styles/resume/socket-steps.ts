@@ -52,7 +52,7 @@ function bind(program: RestoreProgram, what: Socket, name: string, slot: Slot): 
   viewOf(expected).setUint32(0, mode, true);
   program.syscall(`bind the ${name}`, NR.bind, args, { bestEffort: true, into: bound });
   program.unless('AT_MOST', 'bound', [bound, LARGEST_RESULT], () => {
-    const stat = program.data(new Uint8Array(STAT.size));
+    const stat = program.writable(new Uint8Array(STAT.size));
     program.syscall(`bind the ${name}: look at it`, NR.stat, [program.string(path), stat]);
     program.operation('COMPARE', `bind the ${name}: there is something else by that name`, [
       { ...stat, offset: STAT.st_mode },

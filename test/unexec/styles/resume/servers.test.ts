@@ -33,6 +33,7 @@ test('resume listens again on TCP, unix and UDP sockets, and answers who comes t
   const [tcp4 = 0, tcp6 = 0, udp = 0] = frozen.written.split(' ').map(Number);
   const name = frozen.written.trim().split(' ')[3];
   const child = spawn(frozen.path, { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.teardown(() => child.kill());
   let stdout = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     stdout += text;

@@ -1,12 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
-import { freeze } from '../../../../unexec/freeze.ts';
 import { compileFixture } from '../../../support/fixtures.ts';
-import { openPty } from '../../../support/pty.ts';
 import { run } from '../../../support/run.ts';
 import { freezeFixture, freshDirectory } from '../../../support/same-result.ts';
+import { freezeOnTerminal, onTerminal } from '../../../support/terminal.ts';
 
 const OUTPUT = ['out', 'out again', 'null: 0', 'number of /dev/null: 7'];
 
@@ -56,42 +54,26 @@ test('resume keeps a standard stream closed that the program has closed', async 
 
 /** A fixture that was frozen on a terminal, with echo switched off. */
 async function frozenOnTerminal(): Promise<string> {
-  const terminal = openPty();
   const path = `${freshDirectory()}.frozen`;
-  try {
-    await freeze(compileFixture('files/stdio.c'), path, {
-      at: 'stop',
-      stdio: [terminal.slave, terminal.slave, terminal.slave],
-    });
-  } finally {
-    terminal.close();
-  }
+  const freezing = await freezeOnTerminal(compileFixture('files/stdio.c'), path, { args: [], at: 'stop' });
+  if (!freezing.seen.includes('[frozen]')) throw new Error(freezing.seen);
   return path;
 }
 
-const ended = (child: ChildProcess): Promise<number | null> =>
-  new Promise(resolve => {
-    child.on('close', resolve);
-  });
-
 test('resume moves to the terminal of the second life, with the modes of the first', async t => {
-  const path = await frozenOnTerminal();
-  const terminal = openPty();
-  const { slave } = terminal;
-  // As its controlling terminal, so that /dev/tty is there too.
-  const child = spawn('/usr/bin/setsid', ['--ctty', '--wait', path], { stdio: [slave, slave, slave] });
-  const status = ended(child);
-  writeFileSync(terminal.name, ''); // the terminal can be opened by others
-  const input = openSync(`/proc/self/fd/${terminal.master}`, 'w');
-  writeFileSync(input, 'keys\n');
-  const text = await terminal.readUntil(said => said.includes('first free'));
-  closeSync(input);
-  t.is(await status, 0);
-  t.regex(text, /^in: 5 'keys\r$/m);
-  t.regex(text, /^echo 0\r$/m);
-  t.regex(text, /^by \/dev\/tty\r$/m);
-  t.regex(text, /^error\r$/m);
-  terminal.close();
+  const { seen, status } = await onTerminal(
+    [await frozenOnTerminal()],
+    [
+      ['pause', 0.1],
+      ['send', 'keys\r'],
+      ['expect', 'first free'],
+    ],
+  );
+  t.is(status, 0, seen);
+  t.regex(seen, /^in: 5 'keys\r$/m);
+  t.regex(seen, /^echo 0\r$/m);
+  t.regex(seen, /^by \/dev\/tty\r$/m);
+  t.regex(seen, /^error\r$/m);
 });
 
 test('resume of a program of a terminal takes pipes where the second life has none', async t => {
