@@ -16,7 +16,7 @@ export interface Frozen {
   readonly path: string;
   /** What the program wrote before it was frozen, stdout and stderr together. */
   readonly written: string;
-  readonly report: Pick<FreezeReport, 'reached' | 'fileSize' | 'memoryBytes' | 'threads'>;
+  readonly report: Pick<FreezeReport, 'reached' | 'fileSize' | 'storedBytes' | 'memoryBytes' | 'threads'>;
 }
 
 /** Freezes `program` into `path`. */
@@ -70,6 +70,7 @@ export function directoryForNobody(directory: string): string {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [program, path, options] = JSON.parse(process.argv[2] ?? '[]');
   const { report, ...frozen } = await freezeProgram(program, path, options);
-  const { reached, fileSize, memoryBytes, threads } = report;
-  process.stdout.write(JSON.stringify({ ...frozen, report: { reached, fileSize, memoryBytes, threads } }));
+  const { reached, fileSize, storedBytes, memoryBytes, threads } = report;
+  const facts = { reached, fileSize, storedBytes, memoryBytes, threads };
+  process.stdout.write(JSON.stringify({ ...frozen, report: facts }));
 }

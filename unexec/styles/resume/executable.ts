@@ -10,6 +10,7 @@
 import { basename } from 'node:path';
 import {
   addSection,
+  ELFOSABI,
   Elf64_Sym,
   type ElfFile,
   EM,
@@ -56,7 +57,12 @@ export interface ExecutableParts {
 export function buildExecutable(parts: ExecutableParts): ElfFile {
   const { window, data, dataOffset } = parts;
   const codeStart = window.code + BigInt(RESTORER_CODE_OFFSET);
-  const file = newElf({ type: ET.ET_EXEC, machine: EM.EM_X86_64, entry: codeStart });
+  const file = newElf({
+    type: ET.ET_EXEC,
+    machine: EM.EM_X86_64,
+    osabi: ELFOSABI.ELFOSABI_GNU, // what the symbols of libc want: some are STT_GNU_IFUNC
+    entry: codeStart,
+  });
 
   const notes = addSection(
     file,
@@ -162,7 +168,8 @@ function addRegionSections(file: ElfFile, { image, spans }: ExecutableParts): vo
     if (region.kind === 'vvar' || region.kind === 'vdso' || region.kind === 'vsyscall') continue;
     let at = region.start;
     const gap = (end: bigint): void => {
-      if (end > at) addSection(file, regionSection(region, SHT.SHT_NOBITS, at, Number(end - at), 0));
+      if (end <= at) return;
+      addSection(file, regionSection(region, SHT.SHT_NOBITS, at, Number(end - at), CONTENTS_OFFSET));
     };
     for (const span of spansOf.get(region) ?? []) {
       gap(span.address);
