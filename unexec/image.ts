@@ -183,6 +183,8 @@ export interface Thread {
   readonly rseq: Rseq | undefined;
   /** Addresses of 32-bit words that hold the tid, and must hold the new one. */
   readonly tidWords: readonly bigint[];
+  /** Registers that hold it, likewise. */
+  readonly tidRegisters: readonly RegisterName[];
   /** siginfo_t (128 bytes) of each signal that waits for this thread. */
   readonly pendingSignals: readonly Uint8Array[];
 }

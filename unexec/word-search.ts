@@ -58,6 +58,12 @@ const KIND_BITS = 0x3ff;
 
 const locksByTid = (kind: number): boolean => (kind & ROBUST_OR_INHERITING) !== 0;
 
+/** The words of a struct __pthread_mutex_s are those of a robust or priority-inheriting mutex. */
+export function isMutexOfTid(words: Int32Array): boolean {
+  const [lock = 0, , owner = 0, , kind = 0] = words;
+  return (lock & FUTEX_TID_MASK) === owner && locksByTid(kind) && (kind & ~KIND_BITS) === 0;
+}
+
 function isOwner(words: Int32Array, i: number): boolean {
   if (i < 2 || i % 2 !== 0) return false;
   const [lock = 0, count = 0, owner = 0, users = 0, kind = 0] = words.subarray(i - 2, i + 3);

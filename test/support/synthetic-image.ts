@@ -64,6 +64,7 @@ export const threadOf = (registers: Partial<Registers>, facts: Partial<Thread> =
   robustList: 0n,
   rseq: undefined,
   tidWords: [],
+  tidRegisters: [],
   pendingSignals: [],
   ...facts,
 });

@@ -9,6 +9,7 @@
 import { viewOf } from '../../formats/struct.ts';
 import type { AltStack, Registers, Rseq, Thread } from '../image.ts';
 import { ptraceWith, syscall } from './libc.ts';
+import { idsKeptInWait } from './lock-wait.ts';
 import type { ProcessMemory } from './memory.ts';
 import { readProc } from './proc.ts';
 import { getRegisterSet, getSignalInfo, NT_X86_XSTATE, PTRACE, peekPendingSignals } from './ptrace.ts';
@@ -50,17 +51,20 @@ export function captureThread(
   if (stop.type === 'signal' && stop.signal !== SIGNAL.SIGSTOP && stop.signal !== SIGNAL.SIGTRAP) {
     pending.unshift(getSignalInfo(tid));
   }
+  const registers = abortSequence(restartSystemCall(remote.registers, memory), rseq, memory);
+  const kept = idsKeptInWait(tid, registers, memory);
   return {
     tid,
     name: readProc(`/proc/${pid}/task/${tid}/comm`).replace(/\n$/, ''),
-    registers: abortSequence(restartSystemCall(remote.registers, memory), rseq, memory),
+    registers,
     xstate: getRegisterSet(tid, NT_X86_XSTATE) ?? new Uint8Array(),
     signalMask: remote.signalMask,
     altStack: readAltStack(remote, memory, scratch),
     clearTid,
     robustList: readRobustList(tid),
     rseq,
-    tidWords: tidWords(tid, clearTid, remote.registers.fs_base, memory),
+    tidWords: [...tidWords(tid, clearTid, remote.registers.fs_base, memory), ...kept.words],
+    tidRegisters: kept.registers,
     pendingSignals: pending,
   };
 }

@@ -102,11 +102,11 @@ export function planResume(
   attributeSteps(program, image);
   const frames = image.threads.map(thread => signalFrame(program, thread));
   passArguments(program, image, given, frames[0]);
-  createThreads(program, image);
+  createThreads(program, image, frames);
   const [main] = image.threads;
   const [mainFrame] = frames;
   if (main !== undefined && mainFrame !== undefined) {
-    mainThread(program, image, main, options.features);
+    mainThread(program, image, main, mainFrame, options.features);
     limitSteps(program, image);
     timerSteps(program, image);
     pendingOfProcess(program, image);

@@ -8,7 +8,7 @@
 import { viewOf } from '../../../formats/struct.ts';
 import type { ProcessImage, RegisterName, Rseq, Thread } from '../../image.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
-import type { DataRef } from '../../restorer/steps.ts';
+import type { DataRef, Slot } from '../../restorer/steps.ts';
 import { pendingOfThread } from './pending-signals.ts';
 import { NR } from './system-calls.ts';
 
@@ -98,7 +98,11 @@ function fpState(xstate: Uint8Array): Uint8Array {
 }
 
 /** Creates every thread but the first; each runs a program of its own (`threadPrograms`). */
-export function createThreads(program: RestoreProgram, image: ProcessImage): void {
+export function createThreads(
+  program: RestoreProgram,
+  image: ProcessImage,
+  frames: readonly DataRef[],
+): void {
   for (const [i, thread] of image.threads.slice(1).entries()) {
     const tid = program.slot();
     const { clearTid } = thread;
@@ -115,6 +119,21 @@ export function createThreads(program: RestoreProgram, image: ProcessImage): voi
     for (const word of thread.tidWords) {
       if (!setsTid || word !== clearTid) program.operation('STORE32', 'thread id', [word, tid]);
     }
+    tidInRegisters(program, thread, frames[i + 1], tid);
+  }
+}
+
+/** The ids that the thread holds in registers, in the frame that sets them. */
+function tidInRegisters(
+  program: RestoreProgram,
+  thread: Thread,
+  frame: DataRef | undefined,
+  tid: Slot,
+): void {
+  if (frame === undefined) return;
+  for (const name of thread.tidRegisters) {
+    const at = { ...frame, offset: frame.offset + registerOffset(name) };
+    program.operation('STORE32', `thread id in ${name}`, [at, tid]);
   }
 }
 
@@ -152,12 +171,14 @@ export function mainThread(
   program: RestoreProgram,
   image: ProcessImage,
   thread: Thread,
+  frame: DataRef,
   features: ThreadFeatures,
 ): void {
   const tid = program.slot();
   program.syscall('set the FS base', NR.arch_prctl, [ARCH_SET_FS, thread.registers.fs_base]);
   program.syscall('set the clear-tid address', NR.set_tid_address, [thread.clearTid], { into: tid });
   for (const word of thread.tidWords) program.operation('STORE32', 'thread id', [word, tid]);
+  tidInRegisters(program, thread, frame, tid);
   threadState(program, thread, features);
   pendingOfThread(program, image, thread);
 }

@@ -17,6 +17,7 @@ const same = test.macro({
 
 test('threads with TLS, names, locks and conditions', same, 'threads');
 test('mutexes to their owners: recursive, error-checking, robust, inheriting', same, 'mutexes');
+test('mutexes to those that wait for them', same, 'waiting');
 test('the number of the CPU, by rseq', same, 'cpu-number');
 test('the number of the CPU where rseq cannot be registered', same, 'cpu-number', { avoid: ['rseq'] });
 test('handlers, masks, and pending signals with their values', same, 'signals');
@@ -76,3 +77,17 @@ const secondGeneration = test.macro({
 
 test('dynamic', secondGeneration, []);
 test('static', secondGeneration, ['-static']);
+
+const unprivileged = test.macro({
+  exec: async (t, fixture: string) => {
+    await sameResult(t, fixture, { resume: { unprivileged: true } });
+  },
+  title: (_, fixture) => `an ordinary user resumes ${fixture}`,
+});
+
+test(unprivileged, 'state/threads.c');
+test(unprivileged, 'state/signals.c');
+test(unprivileged, 'files/deleted.c');
+test(unprivileged, 'files/pipes.c');
+test(unprivileged, 'files/socketpairs.c');
+test(unprivileged, 'files/timerfd.c');
