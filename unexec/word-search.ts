@@ -32,16 +32,19 @@ export function findWords(view: SearchView, value: bigint): bigint[] {
 }
 
 /**
- * The words of locked glibc mutexes that remember their owner, by the owner's tid: `__owner` of
+ * The words of locked glibc locks that remember their owner, by the owner's tid: `__owner` of
  * recursive and error-checking ones, which compare it with the caller's, and `__lock` too of robust and
  * priority-inheriting ones, whose lock is the owner's tid. The fields around it must fit
  * (`struct __pthread_mutex_s`: __lock, __count, __owner, __nusers, __kind; nptl, glibc 2.4 to 2.41).
+ * And `__cur_writer` of read-write locks, by which unlocking tells a writer from a reader; setlocale(3)
+ * holds one (`struct __pthread_rwlock_arch_t`, glibc 2.25 on).
  */
-export function findOwnedMutexes(view: SearchView, tids: readonly number[]): Map<number, bigint[]> {
+export function findOwnedLocks(view: SearchView, tids: readonly number[]): Map<number, bigint[]> {
   const found = new Map<number, Set<bigint>>(tids.map(tid => [tid, new Set()]));
   scan(view, (words, address) => {
     for (const [tid, addresses] of found) {
       for (let i = words.indexOf(tid); i >= 0; i = words.indexOf(tid, i + 1)) {
+        if (isWriter(words, i)) addresses.add(address + BigInt(i * 4));
         if (!isOwner(words, i)) continue;
         addresses.add(address + BigInt(i * 4));
         if (locksByTid(words[i + 2] ?? 0)) addresses.add(address + BigInt((i - 2) * 4));
@@ -73,6 +76,21 @@ function isOwner(words: Int32Array, i: number): boolean {
   const remembers = (type === 1 && count >= 1) || (type === 2 && count === 0);
   return remembers && (lock === 1 || lock === 2);
 }
+
+/**
+ * __readers (a writer has it, in a phase of writing), __writers, __wrphase_futex, __writers_futex (1, and 2
+ * where somebody waits), two words of padding, __cur_writer, __shared.
+ */
+function isWriter(words: Int32Array, i: number): boolean {
+  if (i < 6 || i % 2 !== 0) return false;
+  const [readers = 0, , phase = 0, writers = 0, pad3, pad4, , shared = 0] = words.subarray(i - 6, i + 2);
+  const held = (readers & RWLOCK_WRITER) === RWLOCK_WRITER && isFutex(phase) && isFutex(writers);
+  return held && pad3 === 0 && pad4 === 0 && (shared === 0 || shared === 1);
+}
+
+/** PTHREAD_RWLOCK_WRPHASE | PTHREAD_RWLOCK_WRLOCKED (nptl/pthread_rwlock_common.c). */
+const RWLOCK_WRITER = 3;
+const isFutex = (word: number): boolean => word === 1 || word === 3;
 
 /** Calls with overlapping chunks of writable private memory as 32-bit words, each with its address. */
 function scan({ regions, memory }: SearchView, look: (words: Int32Array, address: bigint) => void): void {

@@ -150,6 +150,10 @@ test('a thread that is frozen within dlopen() still owns the lock of ld.so, and 
   t.is(after, 'opened\nlate 42\ndone\n');
 });
 
+test('a thread that is frozen with a read-write lock held for writing gives it back', async t => {
+  t.is((await twoLives(t, compiled('write-lock.c'), 'stop')).after, '2000\n');
+});
+
 test('symbol refuses a function that is chosen at run time', async t => {
   const error = await refusal(t, frozenAt(compiled('chosen.c'), 'symbol:chosen'));
   t.is(error.code, 'SYMBOL_IS_IFUNC');

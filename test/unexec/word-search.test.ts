@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { PAGE, type Region } from '../../unexec/image.ts';
-import { findOwnedMutexes, findWords, type SearchView } from '../../unexec/word-search.ts';
+import { findOwnedLocks, findWords, type SearchView } from '../../unexec/word-search.ts';
 import { pagesMemory } from '../support/synthetic-image.ts';
 import { regionOf } from '../support/synthetic-view.ts';
 
@@ -107,7 +107,7 @@ test('findWords() finds all the words with a value, whatever its bits are', t =>
   );
 });
 
-// findOwnedMutexes
+// findOwnedLocks
 
 const TID = 4711;
 
@@ -137,9 +137,9 @@ const mutexes: readonly [what: string, fields: readonly number[], found: boolean
 ];
 
 for (const [what, fields, found] of mutexes) {
-  test(`findOwnedMutexes() ${found ? 'finds' : 'does not take'} ${what}`, t => {
+  test(`findOwnedLocks() ${found ? 'finds' : 'does not take'} ${what}`, t => {
     const view = viewOf32([regionOf(BASE, 1)], mutex(BASE + 40n, fields));
-    t.deepEqual([...findOwnedMutexes(view, [TID])], [[TID, found ? [BASE + 48n] : []]]);
+    t.deepEqual([...findOwnedLocks(view, [TID])], [[TID, found ? [BASE + 48n] : []]]);
   });
 }
 
@@ -153,23 +153,43 @@ for (const [what, fields] of [
   ['one with priority inheritance', [TID, 1, TID, 1, INHERIT]],
   ['a recursive one with both', [TID, 4, TID, 1, ROBUST | INHERIT | RECURSIVE]],
 ] as const) {
-  test(`findOwnedMutexes() finds the owner of ${what}, and its lock, which is the owner too`, t => {
+  test(`findOwnedLocks() finds the owner of ${what}, and its lock, which is the owner too`, t => {
     const view = viewOf32([regionOf(BASE, 1)], mutex(BASE + 40n, fields));
-    t.deepEqual(findOwnedMutexes(view, [TID]).get(TID), [BASE + 48n, BASE + 40n]);
+    t.deepEqual(findOwnedLocks(view, [TID]).get(TID), [BASE + 48n, BASE + 40n]);
   });
 }
 
-test('findOwnedMutexes() does not take a robust one that another thread has locked', t => {
+/** struct __pthread_rwlock_arch_t, up to __shared. */
+const writeLocks: readonly [what: string, fields: readonly number[], found: boolean][] = [
+  ['a read-write lock held for writing', [3, 0, 1, 1, 0, 0, TID, 0], true],
+  ['one that others wait for', [3, 0, 3, 3, 0, 0, TID, 0], true],
+  ['one with readers that wait', [7 + 16, 1, 3, 1, 0, 0, TID, 0], true],
+  ['one that processes share', [3, 0, 1, 1, 0, 0, TID, 1], true],
+  ['one that nobody holds', [0, 0, 0, 0, 0, 0, TID, 0], false],
+  ['one that readers hold', [8, 0, 0, 0, 0, 0, TID, 0], false],
+  ['what has something in its padding', [3, 0, 1, 1, 5, 0, TID, 0], false],
+  ['what has no futex', [3, 0, 0, 1, 0, 0, TID, 0], false],
+  ['what is shared by half', [3, 0, 1, 1, 0, 0, TID, 2], false],
+];
+
+for (const [what, fields, found] of writeLocks) {
+  test(`findOwnedLocks() ${found ? 'finds' : 'does not take'} ${what}`, t => {
+    const view = viewOf32([regionOf(BASE, 1)], mutex(BASE + 40n, fields));
+    t.deepEqual(findOwnedLocks(view, [TID]).get(TID), found ? [BASE + 64n] : []);
+  });
+}
+
+test('findOwnedLocks() does not take a robust one that another thread has locked', t => {
   const view = viewOf32([regionOf(BASE, 1)], mutex(BASE + 40n, [TID + 1, 1, TID, 1, ROBUST]));
-  t.deepEqual(findOwnedMutexes(view, [TID]).get(TID), []);
+  t.deepEqual(findOwnedLocks(view, [TID]).get(TID), []);
 });
 
-test('findOwnedMutexes() wants a mutex to begin at a multiple of 8', t => {
+test('findOwnedLocks() wants a mutex to begin at a multiple of 8', t => {
   const view = viewOf32([regionOf(BASE, 1)], mutex(BASE + 44n, [1, 1, TID, 1, RECURSIVE]));
-  t.deepEqual(findOwnedMutexes(view, [TID]).get(TID), []);
+  t.deepEqual(findOwnedLocks(view, [TID]).get(TID), []);
 });
 
-test('findOwnedMutexes() tells the mutexes of several threads apart', t => {
+test('findOwnedLocks() tells the mutexes of several threads apart', t => {
   const view = viewOf32(
     [regionOf(BASE, 2)],
     [
@@ -178,7 +198,7 @@ test('findOwnedMutexes() tells the mutexes of several threads apart', t => {
       ...mutex(BASE + 0x1f00n, [1, 2, 20, 1, RECURSIVE]),
     ],
   );
-  const found = findOwnedMutexes(view, [10, 20, 30]);
+  const found = findOwnedLocks(view, [10, 20, 30]);
   t.deepEqual(
     [...found],
     [
@@ -190,10 +210,10 @@ test('findOwnedMutexes() tells the mutexes of several threads apart', t => {
 });
 
 for (const before of [4, 8, 12, 16, 20, 24]) {
-  test(`findOwnedMutexes() finds a mutex that begins ${before} bytes before the end of a chunk`, t => {
+  test(`findOwnedLocks() finds a mutex that begins ${before} bytes before the end of a chunk`, t => {
     const at = BASE + BigInt(CHUNK - before);
     const view = viewOf32([regionOf(BASE, CHUNK / PAGE + 1)], mutex(at, [1, 1, TID, 1, RECURSIVE]));
     const aligned = at % 8n === 0n;
-    t.deepEqual(findOwnedMutexes(view, [TID]).get(TID), aligned ? [at + 8n] : []);
+    t.deepEqual(findOwnedLocks(view, [TID]).get(TID), aligned ? [at + 8n] : []);
   });
 }

@@ -20,7 +20,7 @@ import type {
   Thread,
   Vdso,
 } from '../image.ts';
-import { findOwnedMutexes } from '../word-search.ts';
+import { findOwnedLocks } from '../word-search.ts';
 import { findZones, refineRegionKinds } from '../zones.ts';
 import { captureAttributes, captureLimits } from './attributes.ts';
 import { findSyscallInstruction, SCRATCH_SIZE, scratchAddress } from './borrow.ts';
@@ -87,7 +87,7 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
   const [main] = remotes;
   if (main === undefined) throw new UnexecError('PROCESS_GONE', `process ${pid} has no thread`);
 
-  const mutexes = findOwnedMutexes({ regions: plainRegions, memory }, [...tracee.threads.keys()]);
+  const mutexes = findOwnedLocks({ regions: plainRegions, memory }, [...tracee.threads.keys()]);
   const threads = remotes.map(remote => {
     const stop = tracee.stopOf(remote.tid);
     if (stop === undefined) throw new UnexecError('CANNOT_STOP', `thread ${remote.tid} runs`);
