@@ -69,13 +69,20 @@ export function stdio(
   }
   const others = { ...file, descriptors: file.descriptors.filter(({ fd }) => fd > 2) };
   if (others.descriptors.length === 0) return;
-  const share = (): void => shareStdio(program, others, what.like, presence);
+  const share = (): void => shareStdio(program, others, likeWhich(file, what), presence);
   if (what.sameDescription) {
     share();
     return;
   }
   openOr(program, others, `/proc/self/fd/${what.like}`, share, presence[what.like]);
 }
+
+/**
+ * On a terminal, 0, 1 and 2 are often one description: nothing tells which of them a copy was made of.
+ * Copies are mostly kept to write to (a saved stdout or stderr), so standard output stands in.
+ */
+const likeWhich = ({ descriptors }: OpenFile, { like }: FileKind & { type: 'stdio' }): 0 | 1 | 2 =>
+  descriptors.some(({ fd }) => fd === 1) ? 1 : like;
 
 /** /dev/tty where the new process has a controlling terminal, else its stdio. */
 export function controllingTerminal(

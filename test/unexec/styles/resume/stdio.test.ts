@@ -81,4 +81,7 @@ test('resume of a program of a terminal takes pipes where the second life has no
   const { stdout, stderr, status } = await run(path, { stdin: 'typed' });
   t.is(status, 0, stderr);
   t.regex(stdout, /^in: 5 'typed'$/m);
+  // 0, 1 and 2 were one description; its copies write to the new stdout.
+  t.regex(stdout, /^out$/m);
+  t.regex(stdout, /^error$/m);
 });
