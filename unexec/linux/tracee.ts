@@ -24,6 +24,8 @@ import {
 /** Signal numbers that matter here (asm/signal.h, the same on x86-64 and AArch64). */
 export const SIGNAL = { SIGTRAP: 5, SIGKILL: 9, SIGSTOP: 19, SIGWINCH: 28 } as const;
 
+/** How long a wait for stops lasts before it is looked at what may have come to pass without one. */
+const STOP_CHECK_MILLISECONDS = 50;
 const WNOHANG = 1;
 const WALL = 0x40000000;
 const NO_SYSTEM_CALL = 0xffff_ffff_ffff_ffffn;
@@ -233,8 +235,11 @@ export class Tracee {
         ptrace(PTRACE.INTERRUPT, thread.tid, 0, 0);
         interrupted.add(thread.tid);
       }
-      const stop = await this.next(Math.max(0, deadline - performance.now()));
+      const stop = await this.next(STOP_CHECK_MILLISECONDS);
       if (stop === undefined) {
+        // The first thread may have ended only now, after it was interrupted.
+        this.#requireMainThread();
+        if (performance.now() < deadline) continue;
         const running = [...this.threads.values()].filter(thread => thread.stop === undefined);
         throw new UnexecError(
           'CANNOT_STOP',
