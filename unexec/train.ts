@@ -7,6 +7,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { UnexecError } from './errors.ts';
 import type { ProcessImage } from './image.ts';
+import { getEventMessage } from './linux/ptrace.ts';
 import type { Tracee } from './linux/tracee.ts';
 import { launch } from './sources/launch.ts';
 import { readTouchedPages, type TouchedPages } from './touched-pages.ts';
@@ -22,7 +23,7 @@ export interface TrainingOptions {
 /**
  * Runs the image at `path` to its end, with stdin from /dev/null and its output on our stderr.
  *
- * @throws UnexecError `TRAINING_FAILED` when the image cannot resume
+ * @throws UnexecError `TRAINING_FAILED` when the image cannot resume, or ends by a signal
  */
 export async function train(
   path: string,
@@ -61,7 +62,10 @@ async function runToEnd(tracee: Tracee, path: string, end: number): Promise<numb
         }
         break;
       case 'exiting':
-        if (stop.tid === tracee.pid) return tracee.pid;
+        if (stop.tid === tracee.pid) {
+          checkEnd(path, getEventMessage(stop.tid));
+          return tracee.pid;
+        }
         tracee.resume(stop.tid, 'run');
         break;
       case 'exec':
@@ -78,5 +82,26 @@ async function runToEnd(tracee: Tracee, path: string, end: number): Promise<numb
       default:
         tracee.resume(stop.tid, 'run', stop.type === 'signal' ? stop.signal : 0);
     }
+  }
+}
+
+const CANNOT_RESUME = 125;
+
+/** `status` as wait(2) gives it. */
+function checkEnd(path: string, status: number): void {
+  const signal = status & 0x7f;
+  if (signal !== 0) {
+    throw new UnexecError('TRAINING_FAILED', `the training run of ${path} was ended by signal ${signal}`, {
+      hint: 'choose arguments with which the program runs to its end',
+    });
+  }
+  if (status >> 8 === CANNOT_RESUME) {
+    throw new UnexecError(
+      'TRAINING_FAILED',
+      `the training run of ${path} ended with status ${CANNOT_RESUME}`,
+      {
+        hint: 'this is what an image says that cannot resume: its message is on stderr',
+      },
+    );
   }
 }
