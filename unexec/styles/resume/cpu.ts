@@ -20,13 +20,31 @@ const LEAF_7: Leaf = {
   leaf: 7,
   registers: {
     ebx: {
-      bmi1: 3, avx2: 5, bmi2: 8, rtm: 11, avx512f: 16, avx512dq: 17, adx: 19, avx512ifma: 21,
-      clflushopt: 23, clwb: 24, avx512cd: 28, sha_ni: 29, avx512bw: 30, avx512vl: 31,
-    }, // biome-ignore format: dense
+      bmi1: 3,
+      avx2: 5,
+      bmi2: 8,
+      rtm: 11,
+      avx512f: 16,
+      avx512dq: 17,
+      adx: 19,
+      avx512ifma: 21,
+      clflushopt: 23,
+      clwb: 24,
+      avx512cd: 28,
+      sha_ni: 29,
+      avx512bw: 30,
+      avx512vl: 31,
+    },
     ecx: {
-      avx512vbmi: 1, avx512_vbmi2: 6, gfni: 8, vaes: 9, vpclmulqdq: 10, avx512_vnni: 11,
-      avx512_bitalg: 12, avx512_vpopcntdq: 14,
-    }, // biome-ignore format: dense
+      avx512vbmi: 1,
+      avx512_vbmi2: 6,
+      gfni: 8,
+      vaes: 9,
+      vpclmulqdq: 10,
+      avx512_vnni: 11,
+      avx512_bitalg: 12,
+      avx512_vpopcntdq: 14,
+    },
     edx: { avx512_vp2intersect: 8 },
   },
 };
@@ -35,9 +53,21 @@ const LEAF_1: Leaf = {
   registers: {
     ebx: {},
     ecx: {
-      pni: 0, pclmulqdq: 1, ssse3: 9, fma: 12, cx16: 13, sse4_1: 19, sse4_2: 20, movbe: 22, popcnt: 23,
-      aes: 25, xsave: 26, avx: 28, f16c: 29, rdrand: 30,
-    }, // biome-ignore format: dense
+      pni: 0,
+      pclmulqdq: 1,
+      ssse3: 9,
+      fma: 12,
+      cx16: 13,
+      sse4_1: 19,
+      sse4_2: 20,
+      movbe: 22,
+      popcnt: 23,
+      aes: 25,
+      xsave: 26,
+      avx: 28,
+      f16c: 29,
+      rdrand: 30,
+    },
     edx: {},
   },
 };

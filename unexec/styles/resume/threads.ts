@@ -29,9 +29,25 @@ const UC_STRICT_RESTORE_SS = 4n;
 const UCONTEXT = { flags: 0, stack: 16, sigcontext: 40, sigmask: 40 + 256, size: 40 + 256 + 8 } as const;
 /** Offsets within struct sigcontext: general registers in this order, then the segments. */
 const SIGCONTEXT_ORDER: readonly RegisterName[] = [
-  'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15',
-  'rdi', 'rsi', 'rbp', 'rbx', 'rdx', 'rax', 'rcx', 'rsp', 'rip', 'eflags',
-]; // biome-ignore format: two rows as in the C struct
+  'r8',
+  'r9',
+  'r10',
+  'r11',
+  'r12',
+  'r13',
+  'r14',
+  'r15',
+  'rdi',
+  'rsi',
+  'rbp',
+  'rbx',
+  'rdx',
+  'rax',
+  'rcx',
+  'rsp',
+  'rip',
+  'eflags',
+];
 const SEGMENTS_OFFSET = SIGCONTEXT_ORDER.length * 8;
 const FPSTATE_POINTER_OFFSET = SEGMENTS_OFFSET + 8 + 4 * 8;
 const FP_XSTATE_MAGIC1 = 0x46505853;
