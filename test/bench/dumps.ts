@@ -79,7 +79,7 @@ export function timed([program = '', ...args]: readonly string[]): number | stri
   return error?.message ?? lastLine(stderr) ?? `${program}: status ${status}`;
 }
 
-export const lastLine = (text: string): string | undefined => text.trimEnd().split('\n').at(-1) || undefined;
+const lastLine = (text: string): string | undefined => text.trimEnd().split('\n').at(-1) || undefined;
 
 /** Size and disk space of files, and of the files in directories. */
 export function sizes(paths: readonly string[]): { fileSize: number; diskBytes: number } {

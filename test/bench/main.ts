@@ -13,7 +13,7 @@ import { PATH, run } from '../support/run.ts';
 import { ROOT, sandbox } from '../support/sandbox.ts';
 import { type Criu, criuDump, findCriu } from './criu.ts';
 import { freezeApart, gcore, makeWarmer } from './dumps.ts';
-import { isFirstInstruction, storedSpeed } from './goals.ts';
+import { isFirstInstruction, judge, storedSpeed } from './goals.ts';
 import { availableMemory, describeMachine } from './machine.ts';
 import {
   COLUMNS,
@@ -191,10 +191,7 @@ async function prepare(program: Program, { criu, warm, quick }: Setting): Promis
     trained: program.untrained === undefined ? { words: [trained] } : { none: program.untrained },
     fork: forkCommand(program),
     saved: 'none' in program.save ? program.save : program.save(path('saved')),
-    criu:
-      restored.words === undefined
-        ? { none: 'none' in restored.dump ? restored.dump.none : 'it was not dumped' }
-        : { words: restored.words },
+    criu: restored.restore,
   };
   if (program.prints) await checkSame(program, commands);
   warm(memory);

@@ -1,5 +1,5 @@
 /**
- * What the benchmark knows at its end: plain data, as `--json` writes it.
+ * What the benchmark knows at its end: plain data. `--json` writes it, with the goals.
  *
  * @module
  */
