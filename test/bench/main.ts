@@ -58,8 +58,10 @@ const LEFT_OUT_OF_QUICK = new Set(['heap-spread']);
 const options = parseOptions();
 const machine = describeMachine();
 const measurements: Measurements = { machine, ...(await bench(chosenPrograms(options), options)) };
-if (options.json !== undefined)
-  writeFileSync(options.json, `${JSON.stringify(measurements, undefined, 2)}\n`);
+if (options.json !== undefined) {
+  const all = { ...measurements, goals: judge(measurements) };
+  writeFileSync(options.json, `${JSON.stringify(all, undefined, 2)}\n`);
+}
 process.stdout.write(formatReport(measurements));
 
 function parseOptions(): Options {
