@@ -32,6 +32,7 @@ const TCP_INFO = 11;
 const TCP_INFO_SIZE = 104;
 const TCP_STATE = { CLOSE: 7, LISTEN: 10 } as const;
 const SHUT_BOTH = 3;
+const POLLIN = 1;
 /** Kernels cap it at net.core.somaxconn (4096); the real one of a unix socket is not told. */
 const UNIX_BACKLOG = 4096;
 
@@ -55,7 +56,16 @@ export function socket(file: HeldFile, { files, options }: Context): FileKind {
   if (Number(infoOf(file, 'scm_fds') ?? 0) > 0) {
     return refuse(file, 'FD_PASSED_DESCRIPTORS', 'a socket with descriptors on their way to it (SCM_RIGHTS)');
   }
-  if (!facts.connected) return freshSocket(file, facts);
+  if (!facts.connected) {
+    if (!options.hangupSockets && somethingWaits(file, facts)) {
+      const what = facts.listening
+        ? 'connections that nobody has accepted yet'
+        : 'messages that nobody has read yet';
+      const remedy = `freeze when they have been dealt with, drop them with --hangup-sockets, or ${leaveOut(file)}`;
+      return refuse(file, 'FD_WAITING', `a socket with ${what}`, remedy);
+    }
+    return freshSocket(file, facts);
+  }
   const pair = facts.domain === AF.UNIX ? unixPair(file, facts, files) : undefined;
   if (pair !== undefined) return pair;
   if (options.hangupSockets) return { type: 'hangup' };
@@ -65,6 +75,16 @@ export function socket(file: HeldFile, { files, options }: Context): FileKind {
     connectionNoun(facts),
     `close it before the freeze point, give it a hang-up with --hangup-sockets, or ${leaveOut(file)}`,
   );
+}
+
+/** What waits at a listening or unconnected socket came from outside, and would be lost. */
+function somethingWaits(file: HeldFile, { listening, socketType }: SocketFacts): boolean {
+  if (!listening && socketType !== SOCK_DGRAM) return false;
+  const pollfd = new Uint8Array(8);
+  const view = new DataView(pollfd.buffer);
+  view.setInt32(0, file.own, true);
+  view.setInt16(4, POLLIN, true);
+  return syscall('poll', pollfd, 1, 0) > 0 && (view.getInt16(6, true) & POLLIN) !== 0;
 }
 
 function connectionNoun({ domain, protocol, socketType }: SocketFacts): string {

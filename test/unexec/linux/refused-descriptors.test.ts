@@ -36,6 +36,7 @@ test(
 );
 test(refused, 'fifo', 'FD_FIFO', /^descriptor 3 is a named pipe \(.*\/fifo\)$/, DROP_3);
 test(refused, 'netlink', 'FD_SOCKET_FAMILY', /^descriptor 3 is a netlink socket/, DROP_3);
+test(refused, 'datagram', 'FD_WAITING', /^descriptor 3 is a socket with messages that nobody/, DROP_3);
 test(refused, 'pidfd', 'FD_UNSUPPORTED', /^descriptor 3 is a pidfd/, DROP_3);
 test(refused, 'namespace', 'FD_UNSUPPORTED', /^descriptor 3 is a net namespace/, DROP_3);
 test(
