@@ -307,6 +307,18 @@ for (const [title, pieces, expected] of plans) {
   });
 }
 
+test('planMappings() does not join neighbours whose contents lie apart in the file', t => {
+  const { image, spans } = build([
+    piece({ pages: 2, contents: filled(0, 1) }),
+    piece({ pages: 1, contents: filled(0) }),
+  ]);
+  const [first, second] = spans;
+  t.true(first !== undefined && second !== undefined);
+  if (first === undefined || second === undefined) return;
+  const apart = [first, { ...second, fileOffset: second.fileOffset + PAGE }];
+  t.deepEqual(planMappings(image, apart, new Set()).map(say), ['file 0+2', 'file 2+1']);
+});
+
 test('planMappings() leaves out the parts of a region that lie in blocks', t => {
   const edge = blockOf(BASE) + (2n << 20n);
   const before = Number(edge - BASE) / PAGE;
