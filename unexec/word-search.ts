@@ -35,14 +35,20 @@ export function findWords(view: SearchView, value: bigint): bigint[] {
  * The words of locked glibc locks that remember their owner, by the owner's tid: `__owner` of
  * recursive and error-checking ones, which compare it with the caller's, and `__lock` too of robust and
  * priority-inheriting ones, whose lock is the owner's tid. The fields around it must fit
- * (`struct __pthread_mutex_s`: __lock, __count, __owner, __nusers, __kind; nptl, glibc 2.4 to 2.41).
+ * (`struct __pthread_mutex_s`: __lock, __count, __owner, __nusers, __kind, __spins, __elision, __list;
+ * nptl, glibc 2.4 to 2.41).
  * And `__cur_writer` of read-write locks, by which unlocking tells a writer from a reader; setlocale(3)
  * holds one (`struct __pthread_rwlock_arch_t`, glibc 2.25 on).
+ *
+ * A number that only looks like a lock's owner would be overwritten, so all fields of the struct are
+ * held against it; and a small tid, of a container for example, is believed only in the data of modules,
+ * where ld.so, libc and most programs have their locks: heaps are full of small numbers.
  */
 export function findOwnedLocks(view: SearchView, tids: readonly number[]): Map<number, bigint[]> {
   const found = new Map<number, Set<bigint>>(tids.map(tid => [tid, new Set()]));
-  scan(view, (words, address) => {
+  scan(view, (words, address, region) => {
     for (const [tid, addresses] of found) {
+      if (tid < LEAST_DISTINCT_TID && region.kind !== 'module-data') continue;
       for (let i = words.indexOf(tid); i >= 0; i = words.indexOf(tid, i + 1)) {
         if (isWriter(words, i)) addresses.add(address + BigInt(i * 4));
         if (!isOwner(words, i)) continue;
@@ -54,6 +60,7 @@ export function findOwnedLocks(view: SearchView, tids: readonly number[]): Map<n
   return new Map([...found].map(([tid, addresses]) => [tid, [...addresses]]));
 }
 
+const LEAST_DISTINCT_TID = 2048;
 const FUTEX_TID_MASK = 0x3fff_ffff;
 const ROBUST_OR_INHERITING = 16 | 32;
 /** Two bits of type, robust, protocol, shared, elision. */
@@ -69,31 +76,38 @@ export function isMutexOfTid(words: Int32Array): boolean {
 
 function isOwner(words: Int32Array, i: number): boolean {
   if (i < 2 || i % 2 !== 0) return false;
-  const [lock = 0, count = 0, owner = 0, users = 0, kind = 0] = words.subarray(i - 2, i + 3);
-  if (users !== 1 || (kind & ~KIND_BITS) !== 0) return false;
+  const [lock = 0, count = 0, owner = 0, users = 0, kind = 0, spins = 0] = words.subarray(i - 2, i + 4);
+  if (users !== 1 || (kind & ~KIND_BITS) !== 0 || spins !== 0) return false;
   if (locksByTid(kind)) return (lock & FUTEX_TID_MASK) === owner && count >= 1;
   const type = kind & 3;
   const remembers = (type === 1 && count >= 1) || (type === 2 && count === 0);
-  return remembers && (lock === 1 || lock === 2);
+  return remembers && (lock === 1 || lock === 2) && isZero(words.subarray(i + 4, i + 8));
 }
 
 /**
  * __readers (a writer has it, in a phase of writing), __writers, __wrphase_futex, __writers_futex (1, and 2
- * where somebody waits), two words of padding, __cur_writer, __shared.
+ * where somebody waits), two words of padding, __cur_writer, __shared, 16 bytes of elision and padding,
+ * __flags (the kind: 0 to 2).
  */
 function isWriter(words: Int32Array, i: number): boolean {
   if (i < 6 || i % 2 !== 0) return false;
-  const [readers = 0, , phase = 0, writers = 0, pad3, pad4, , shared = 0] = words.subarray(i - 6, i + 2);
+  const [readers = 0, , phase = 0, writers = 0] = words.subarray(i - 6, i);
+  const [shared = 0, , , , , kind = 0] = words.subarray(i + 1, i + 7);
   const held = (readers & RWLOCK_WRITER) === RWLOCK_WRITER && isFutex(phase) && isFutex(writers);
-  return held && pad3 === 0 && pad4 === 0 && (shared === 0 || shared === 1);
+  const padded = isZero(words.subarray(i - 2, i)) && isZero(words.subarray(i + 2, i + 6));
+  return held && padded && (shared === 0 || shared === 1) && kind >= 0 && kind <= 2;
 }
 
 /** PTHREAD_RWLOCK_WRPHASE | PTHREAD_RWLOCK_WRLOCKED (nptl/pthread_rwlock_common.c). */
 const RWLOCK_WRITER = 3;
 const isFutex = (word: number): boolean => word === 1 || word === 3;
+const isZero = (words: Int32Array): boolean => words.every(word => word === 0);
 
 /** Calls with overlapping chunks of writable private memory as 32-bit words, each with its address. */
-function scan({ regions, memory }: SearchView, look: (words: Int32Array, address: bigint) => void): void {
+function scan(
+  { regions, memory }: SearchView,
+  look: (words: Int32Array, address: bigint, region: Region) => void,
+): void {
   const buffer = new Uint8Array(CHUNK);
   for (const region of regions) {
     if (!region.write || !region.read || region.shared) continue;
@@ -104,7 +118,7 @@ function scan({ regions, memory }: SearchView, look: (words: Int32Array, address
         const length = Math.min(CHUNK, size - at);
         const address = region.start + BigInt(first * PAGE + at);
         memory.read(address, buffer.subarray(0, length));
-        look(new Int32Array(buffer.buffer, 0, length / 4), address);
+        look(new Int32Array(buffer.buffer, 0, length / 4), address, region);
       }
       left -= size;
     }

@@ -96,19 +96,16 @@ export async function tortureAt(
   const first = readFileSync(firstPath, 'latin1');
   const second = await runInto(join(directory, 'second'), image, []);
   rmSync(image);
-  const { status, signal } = second;
-  if (signal !== null)
-    return { at, outcome: 'failed', detail: `second life ended by ${signal}: ${tail(second.written)}` };
-  if (status !== expected.status) {
-    const detail = `exit status ${status}, expected ${expected.status}: ${tail(second.written)}`;
-    return { at, outcome: 'failed', detail };
-  }
   const both = first + second.written;
-  if (both === expected.written) return { at, outcome: 'same', detail: '' };
+  const { status, signal } = second;
+  if (both === expected.written && status === expected.status && signal === null) {
+    return { at, outcome: 'same', detail: '' };
+  }
+  const end = signal === null ? `exit status ${status}, expected ${expected.status}` : `ended by ${signal}`;
   return {
     at,
     outcome: 'failed',
-    detail: `output differs at byte ${firstDifference(both, expected.written)}`,
+    detail: `${end}; ${firstDifference(both, expected.written)}; the first life wrote ${first.length} bytes`,
   };
 }
 
@@ -144,10 +141,11 @@ function explain(error: unknown): string {
   return [error.code, error.message, ...reasons].join('; ');
 }
 
-const tail = (text: string): string => JSON.stringify(text.slice(-200));
-
-function firstDifference(a: string, b: string): number {
+function firstDifference(a: string, b: string): string {
+  if (a === b) return 'the same output';
   let at = 0;
   while (at < a.length && a[at] === b[at]) at++;
-  return at;
+  const from = Math.max(0, at - 40);
+  const piece = (text: string): string => JSON.stringify(text.slice(from, at + 80));
+  return `output differs at byte ${at}: ${piece(a)}, expected ${piece(b)}`;
 }

@@ -134,6 +134,10 @@ const mutexes: readonly [what: string, fields: readonly number[], found: boolean
   ['one with two users', [1, 1, TID, 2, RECURSIVE], false],
   ['one of an unknown kind', [1, 1, TID, 1, RECURSIVE | 0x400], false],
   ['one of another thread', [1, 1, TID + 1, 1, RECURSIVE], false],
+  ['what has a number in the place of __spins', [1, 1, TID, 1, RECURSIVE, 1], false],
+  ['what has a number in the place of __list', [1, 1, TID, 1, RECURSIVE, 0, 0, 1], false],
+  // Found by torture: size, digit and padding of one object, and references and type of the next.
+  ['an int object of Python', [1, 0, TID, 1, 2, 0, 0x958cc0, 0, 1, 0], false],
 ];
 
 for (const [what, fields, found] of mutexes) {
@@ -170,6 +174,8 @@ const writeLocks: readonly [what: string, fields: readonly number[], found: bool
   ['what has something in its padding', [3, 0, 1, 1, 5, 0, TID, 0], false],
   ['what has no futex', [3, 0, 0, 1, 0, 0, TID, 0], false],
   ['what is shared by half', [3, 0, 1, 1, 0, 0, TID, 2], false],
+  ['what has something after __shared', [3, 0, 1, 1, 0, 0, TID, 0, 7], false],
+  ['what has no kind at its end', [3, 0, 1, 1, 0, 0, TID, 0, 0, 0, 0, 0, 3], false],
 ];
 
 for (const [what, fields, found] of writeLocks) {
@@ -189,22 +195,29 @@ test('findOwnedLocks() wants a mutex to begin at a multiple of 8', t => {
   t.deepEqual(findOwnedLocks(view, [TID]).get(TID), []);
 });
 
+test('findOwnedLocks() believes a small tid in the data of a module, and nowhere else', t => {
+  const fields = [1, 1, 7, 1, RECURSIVE];
+  const inModule = viewOf32([regionOf(BASE, 1, { kind: 'module-data' })], mutex(BASE, fields));
+  t.deepEqual(findOwnedLocks(inModule, [7]).get(7), [BASE + 8n]);
+  t.deepEqual(findOwnedLocks(viewOf32([regionOf(BASE, 1)], mutex(BASE, fields)), [7]).get(7), []);
+});
+
 test('findOwnedLocks() tells the mutexes of several threads apart', t => {
   const view = viewOf32(
     [regionOf(BASE, 2)],
     [
-      ...mutex(BASE, [1, 1, 20, 1, RECURSIVE]),
-      ...mutex(BASE + 64n, [1, 0, 10, 1, ERRORCHECK]),
-      ...mutex(BASE + 0x1f00n, [1, 2, 20, 1, RECURSIVE]),
+      ...mutex(BASE, [1, 1, 2 * TID, 1, RECURSIVE]),
+      ...mutex(BASE + 64n, [1, 0, TID, 1, ERRORCHECK]),
+      ...mutex(BASE + 0x1f00n, [1, 2, 2 * TID, 1, RECURSIVE]),
     ],
   );
-  const found = findOwnedLocks(view, [10, 20, 30]);
+  const found = findOwnedLocks(view, [TID, 2 * TID, 3 * TID]);
   t.deepEqual(
     [...found],
     [
-      [10, [BASE + 72n]],
-      [20, [BASE + 8n, BASE + 0x1f08n]],
-      [30, []],
+      [TID, [BASE + 72n]],
+      [2 * TID, [BASE + 8n, BASE + 0x1f08n]],
+      [3 * TID, []],
     ],
   );
 });
