@@ -6,6 +6,7 @@
  */
 import type { FileHandle } from 'node:fs/promises';
 import { layoutElf, writeElf } from '../../formats/elf/index.ts';
+import { writeAll } from '../chunk-writer.ts';
 import { UnexecError } from '../errors.ts';
 import { endOf, PAGE, type ProcessImage } from '../image.ts';
 import { isMemoryFile } from '../linux/regions.ts';
@@ -21,7 +22,6 @@ import {
   type StoredSpan,
   storeObject,
   storeSpans,
-  writeAll,
 } from './resume/contents.ts';
 import { neededFeatures } from './resume/cpu.ts';
 import { buildExecutable, CONTENTS_OFFSET, type SymbolChoice } from './resume/executable.ts';
