@@ -25,10 +25,18 @@ export const PACKAGES = [
   { name: 'gcc', proof: '/usr/bin/gcc', neededFor: ['test', 'bench'] },
   { name: 'g++', proof: '/usr/bin/g++', neededFor: ['test', 'bench'] },
   { name: 'libc6-dev', proof: '/usr/include/stdio.h', neededFor: ['test', 'bench'] },
+  // What builds and runs Mach-O samples.
+  { name: 'clang-19', proof: '/usr/bin/clang-19', neededFor: ['test'] },
+  { name: 'lld-19', proof: '/usr/bin/ld64.lld-19', neededFor: ['test'] },
+  { name: 'qemu-user-static', proof: '/usr/bin/qemu-aarch64-static', neededFor: ['test'] },
+  { name: 'gcc-aarch64-linux-gnu', proof: '/usr/bin/aarch64-linux-gnu-gcc', neededFor: ['test'] },
+  { name: 'libc6-dev-arm64-cross', proof: '/usr/aarch64-linux-gnu/include/stdio.h', neededFor: ['test'] },
   // Foreign judges of the files that are written, and of processes.
   { name: 'binutils', proof: '/usr/bin/readelf', neededFor: ['test'] },
   { name: 'elfutils', proof: '/usr/bin/eu-elflint', neededFor: ['test'] },
   { name: 'llvm', proof: '/usr/bin/llvm-readobj', neededFor: ['test'] },
+  { name: 'llvm-19', proof: '/usr/bin/llvm-objdump-19', neededFor: ['test'] },
+  { name: 'lldb-19', proof: '/usr/bin/lldb-19', neededFor: ['test'] },
   { name: 'gdb', proof: '/usr/bin/gdb', neededFor: ['test', 'bench'] },
   { name: 'util-linux', proof: '/usr/bin/setpriv', neededFor: ['test', 'bench'] },
   { name: 'bsdutils', proof: '/usr/bin/script', neededFor: ['test'] },
