@@ -16,8 +16,19 @@ export type Arch = 'x86_64' | 'aarch64';
 export const PAGE = 4096;
 export const PAGE_BIG = 4096n;
 
-export interface ProcessImage {
+/**
+ * What every source can give, whatever the system and the format: memory, and where there is some. A Mach-O
+ * core is no more than that; a process of Linux is a `ProcessImage`.
+ */
+export interface MemoryImage {
   readonly arch: Arch;
+  /** Sorted by address, without overlaps. */
+  readonly regions: readonly MemoryRegion[];
+  /** Contents; only valid until the source is released. */
+  readonly memory: MemoryReader;
+}
+
+export interface ProcessImage extends MemoryImage {
   /** How the process came about and where it ran; goes into the manifest. */
   readonly origin: Origin;
   /** Sorted by address, without overlaps. */
@@ -52,8 +63,6 @@ export interface ProcessImage {
   readonly cwd: string;
   /** What cannot be kept, each with its remedy. A style refuses to write an image that has any. */
   readonly refusals: readonly Reason[];
-  /** Contents; only valid until the process is released. */
-  readonly memory: MemoryReader;
 }
 
 export interface EnvironmentWord {
@@ -104,8 +113,8 @@ export type RegionKind =
   | 'vvar'
   | 'vsyscall';
 
-/** One mapping of the process (a VMA). */
-export interface Region {
+/** A stretch of address space with one protection. */
+export interface MemoryRegion {
   readonly start: bigint;
   /** Bytes, a multiple of PAGE. */
   readonly size: number;
@@ -114,13 +123,18 @@ export interface Region {
   readonly execute: boolean;
   /** MAP_SHARED. */
   readonly shared: boolean;
+  /** Of the mapped file; 0 where there is none, or where the source does not tell. */
+  readonly inode: number;
+  /** Path, `[heap]`, `[stack]`, a segment's name, …, or the empty string. */
+  readonly name: string;
+}
+
+/** One mapping of the process (a VMA). */
+export interface Region extends MemoryRegion {
   /** Offset in the mapped file, bytes. */
   readonly offset: number;
   /** `major:minor` in hexadecimal, as /proc/pid/maps has it. */
   readonly device: string;
-  readonly inode: number;
-  /** Path, `[heap]`, `[stack]`, …, or the empty string. */
-  readonly name: string;
   readonly kind: RegionKind;
   /** VmFlags of /proc/pid/smaps: two-letter codes (`gd`, `nr`, `dd`, …). */
   readonly flags: ReadonlySet<string>;
@@ -145,7 +159,7 @@ export interface MemoryReader {
    * Page ranges within [start, start + size) that may hold something other than zero: touched
    * anonymous pages, and every page of a file mapping. Sorted; offsets in pages from `start`.
    */
-  touched(region: Region): Iterable<PageRange>;
+  touched(region: MemoryRegion): Iterable<PageRange>;
 }
 
 /** `[first, first + count)`, in pages. */

@@ -7,7 +7,7 @@
  */
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { UnexecError } from '../errors.ts';
-import { type MemoryReader, PAGE, type PageRange, type Region } from '../image.ts';
+import { type MemoryReader, type MemoryRegion, PAGE, type PageRange } from '../image.ts';
 import { ERRNO } from './errno.ts';
 import { addressOf, syscall } from './libc.ts';
 
@@ -86,7 +86,7 @@ export class ProcessMemory implements MemoryReader {
     return into;
   }
 
-  *touched(region: Region): Iterable<PageRange> {
+  *touched(region: MemoryRegion): Iterable<PageRange> {
     const pages = region.size / PAGE;
     const backed = region.inode !== 0 || region.shared;
     if (backed) {
