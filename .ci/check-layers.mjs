@@ -1,6 +1,7 @@
 /**
  * The architecture, enforced: `cli -> unexec -> formats`, never back; FFI in unexec/linux only; nothing of
- * Node in formats/, which must bundle for a browser; and only the command line ends the process.
+ * Node in formats/, which must bundle for a browser; the one package that formats/ uses in its wrapper only;
+ * and only the command line ends the process.
  *
  * @module
  */
@@ -13,6 +14,8 @@ const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** Layers, lowest first: each may import what is below it. */
 const LAYERS = ['formats', 'unexec', 'cli'];
+/** The packages that formats/ may import, each in one file that wraps it. They run in a browser too. */
+const WRAPPED = new Map([['@webassemblyjs/leb128', join('formats', 'leb128.ts')]]);
 /** import and export declarations, and dynamic imports, with a constant specifier. */
 const IMPORT = /(?:\bfrom\s*|\bimport\s*\(?\s*)['"]([^'"]+)['"]/g;
 
@@ -41,6 +44,8 @@ function faultsOf(path, layer) {
 
 function wrongImport(path, layer, specifier) {
   if (!specifier.startsWith('.')) {
+    const wrapper = WRAPPED.get(specifier);
+    if (wrapper !== undefined) return path === wrapper ? undefined : `only ${wrapper} may`;
     if (layer === 'formats') return 'formats/ imports nothing from outside';
     if (specifier === 'koffi' && !path.startsWith(join('unexec', 'linux') + sep))
       return 'FFI is in unexec/linux/ only';
