@@ -7,12 +7,12 @@
  *
  * @module
  */
+import { type Contents, contentsSize, type KeptBytes } from '../contents.ts';
 import type { ByteSource } from '../source.ts';
 import { EM, SHT } from './constants.ts';
 import type { Elf64_Ehdr } from './structs.ts';
 
-/** Bytes in memory, or bytes that are read when they are needed. */
-export type Contents = Uint8Array | ByteSource;
+export { type Contents, contentsSize, type KeptBytes, readContents } from '../contents.ts';
 
 export interface ElfFile {
   header: ElfHeader;
@@ -98,12 +98,6 @@ export interface ElfSection {
   nameOffset: number | undefined;
 }
 
-/** Bytes that stay at their place in the file. */
-export interface KeptBytes {
-  offset: number;
-  contents: Contents;
-}
-
 /** An empty file: no segments, no section but the null section. */
 export function newElf(header: Pick<ElfHeader, 'type'> & Partial<ElfHeader>): ElfFile {
   return {
@@ -163,10 +157,3 @@ export const hasFileBytes = (section: ElfSection): boolean =>
 /** Size of a section in bytes: that of its contents where it has some. */
 export const sectionSize = (section: ElfSection): number =>
   section.contents ? contentsSize(section.contents) : section.size;
-
-export const contentsSize = (contents: Contents): number =>
-  contents instanceof Uint8Array ? contents.length : contents.size;
-
-/** A stretch of contents, read now. */
-export const readContents = (contents: Contents, offset: number, length: number): Uint8Array =>
-  contents instanceof Uint8Array ? contents.subarray(offset, offset + length) : contents.read(offset, length);
