@@ -1,14 +1,16 @@
 /**
  * Set-up on a fresh machine, done before every `npm run` command and quick when there is nothing to do:
- * dependencies as package-lock.json has them, compiled sources, and for `test` and `bench` the Debian
- * packages of packages.mjs. It must run before anything is installed: only Node's own modules here.
+ * dependencies as package-lock.json has them, compiled sources, for `test` and `bench` the Debian packages of
+ * packages.mjs, and for `test` the macOS files of macho-files.json, which are taken out of npm packages and
+ * read, never run by us. It must run before anything is installed: only Node's own modules here.
  *
  *     node .ci/setup.mjs [test | bench]
  *
  * @module
  */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PACKAGES } from './packages.mjs';
@@ -28,6 +30,7 @@ if (!dependenciesMatch())
   run('installing dependencies', ...npm('ci', '--ignore-scripts', '--no-audit', '--no-fund'));
 compile();
 if (purpose !== undefined) installPackages(purpose);
+if (purpose === 'test') fetchMachOFiles();
 
 function checkNode() {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -99,6 +102,35 @@ function installPackages(purpose) {
   const still = missing.filter(({ proof }) => !existsSync(proof));
   if (still.length > 0) {
     fail(`installed, and yet not there: ${still.map(({ name, proof }) => `${proof} (${name})`).join(', ')}`);
+  }
+}
+
+/**
+ * The files of macho-files.json, in a directory a package under .cache/macho. It appears there when it is
+ * whole, so that being there is enough the next time.
+ */
+function fetchMachOFiles() {
+  const partial = `.cache/partial-${process.pid}`;
+  process.once('exit', () => rmSync(partial, { recursive: true, force: true }));
+  for (const { name, version, integrity, files } of JSON.parse(
+    readFileSync('.ci/macho-files.json', 'utf8'),
+  )) {
+    const directory = `.cache/macho/${name.replace(/^@/, '').replace('/', '-')}-${version}`;
+    if (files.every(file => existsSync(join(directory, file)))) continue;
+    mkdirSync(join(partial, 'package'), { recursive: true });
+    const spec = `${name}@${version}`;
+    run(
+      `fetching ${spec}`,
+      ...npm('pack', spec, '--silent', '--ignore-scripts', '--pack-destination', partial),
+    );
+    const tarball = join(partial, readdirSync(partial).find(entry => entry.endsWith('.tgz')) ?? '');
+    const found = `sha512-${createHash('sha512').update(readFileSync(tarball)).digest('base64')}`;
+    if (found !== integrity) fail(`${spec} has integrity ${found}, expected ${integrity}`);
+    run('', 'tar', ['-xzf', tarball, '-C', partial, ...files.map(file => `package/${file}`)]);
+    rmSync(tarball);
+    mkdirSync(dirname(directory), { recursive: true });
+    rmSync(directory, { recursive: true, force: true });
+    renameSync(join(partial, 'package'), directory);
   }
 }
 
