@@ -13,18 +13,20 @@ export const EXIT = {
   FREEZE_POINT: 4,
   TARGET: 5,
   PROGRAM: 6,
+  FINDINGS: 7,
 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 /** What each means, in the order of `--help`. */
 export const EXIT_MEANINGS: readonly (readonly [number | string, string])[] = [
-  [EXIT.OK, 'the executable is written'],
+  [EXIT.OK, 'the executable is written; the files are sound'],
   [EXIT.FAILURE, 'something failed that is none of the below'],
   [EXIT.USAGE, 'the command line is wrong'],
   [EXIT.REFUSED, 'the program holds something that cannot be kept; every reason is told'],
   [EXIT.FREEZE_POINT, 'the program did not reach its freeze point'],
   [EXIT.TARGET, 'the executable cannot be written; an old one is as it was'],
   [EXIT.PROGRAM, 'the program cannot be started or traced'],
+  [EXIT.FINDINGS, 'a verified file breaks a rule; every finding is told'],
   ['129, 130, 143', 'ended by SIGHUP, SIGINT or SIGTERM'],
 ];
 

@@ -19,6 +19,7 @@
  * @module
  */
 export { FormatError } from '../formats/errors.ts';
+export type { Finding, Severity } from '../formats/finding.ts';
 export { type Reason, UnexecError, type UnexecErrorFacts } from './errors.ts';
 export {
   type FreezeOptions,
@@ -32,4 +33,5 @@ export type { Manifest, ManifestRegion } from './manifest.ts';
 export { readManifest } from './read-manifest.ts';
 export type { DataRef, LabelRef, Slot, Step, StepArgument } from './restorer/steps.ts';
 export type { KernelFeatures } from './styles/resume/plan.ts';
+export { type FileFinding, type VerifiedFile, verifyFile } from './verify-file.ts';
 export { VERSION } from './version.ts';

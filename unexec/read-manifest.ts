@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { elfNotes, FormatError, readElf } from '../formats/elf/index.ts';
+import { type ElfFile, elfNotes, FormatError, readElf } from '../formats/elf/index.ts';
 import { UnexecError } from './errors.ts';
 import { FileSource } from './file-source.ts';
 import { MANIFEST_VERSION, type Manifest, NOTE } from './manifest.ts';
@@ -17,16 +17,17 @@ import { MANIFEST_VERSION, type Manifest, NOTE } from './manifest.ts';
 export function readManifest(path: string): Manifest {
   const source = new FileSource(path);
   try {
-    const note = elfNotes(readElf(source)).find(
-      ({ owner, type }) => owner === 'unexec' && type === NOTE.MANIFEST,
-    );
-    if (note === undefined) {
-      throw new UnexecError('NO_MANIFEST', `${path} has no note of unexec`, { path });
-    }
-    return decode(note.desc, path);
+    return manifestOf(readElf(source), path);
   } finally {
     source.close();
   }
+}
+
+/** The same of a file that has been read already. */
+export function manifestOf(file: ElfFile, path: string): Manifest {
+  const note = elfNotes(file).find(({ owner, type }) => owner === 'unexec' && type === NOTE.MANIFEST);
+  if (note !== undefined) return decode(note.desc, path);
+  throw new UnexecError('NO_MANIFEST', `${path} has no note of unexec`, { path });
 }
 
 function decode(bytes: Uint8Array, path: string): Manifest {

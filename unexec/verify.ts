@@ -1,21 +1,25 @@
 /**
  * The last pass: a written image is read back with our own reader, and what it says of itself must be
- * what was meant. Reads headers, notes and tables, not the contents.
+ * what was meant. Reads headers, notes and tables, not the contents. The same for a file that was written
+ * long ago, as far as its own manifest goes.
  *
  * @module
  */
 import { type ElfFile, ET, elfNotes, FormatError, findSection, PT, readElf } from '../formats/elf/index.ts';
+import type { Finding } from '../formats/finding.ts';
 import { UnexecError } from './errors.ts';
 import { FileSource } from './file-source.ts';
 import type { ProcessImage } from './image.ts';
-import { NOTE } from './manifest.ts';
+import { type Manifest, NOTE } from './manifest.ts';
+import { manifestOf } from './read-manifest.ts';
 
 /** @throws UnexecError `VERIFY_FAILED`, with all that is wrong; the error of open(2) */
 export function verifyImage(path: string, image: ProcessImage): void {
   const source = new FileSource(path);
   let wrong: readonly string[];
   try {
-    wrong = faultsOf(readElf(source), source.size, image);
+    const file = readElf(source);
+    wrong = [...faultsOf(file, source.size), ...missingRegions(file, image.regions)];
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;
     wrong = [`it cannot be read (${error.message})`];
@@ -29,8 +33,31 @@ export function verifyImage(path: string, image: ProcessImage): void {
   });
 }
 
+/** What is wrong with a file that unexec wrote, by its own manifest; nothing for a file of others. */
+export function frozenFindings(file: ElfFile): Finding[] {
+  const isOurs = elfNotes(file).some(({ owner, type }) => owner === 'unexec' && type === NOTE.MANIFEST);
+  if (!isOurs) return [];
+  let wrong: readonly string[];
+  try {
+    const manifest = manifestOf(file, 'the file');
+    wrong = [
+      ...faultsOf(file, file.source?.size ?? 0),
+      ...missingRegions(file, regionsOf(manifest)),
+      ...stepFaults(file, manifest),
+    ];
+  } catch (error) {
+    if (!(error instanceof FormatError) && !(error instanceof UnexecError)) throw error;
+    wrong = [error.message];
+  }
+  return wrong.map(what => ({
+    code: 'UNEXEC_IMAGE',
+    severity: 'error',
+    message: `unexec: the image is wrong: ${what}`,
+  }));
+}
+
 /** Sections that end beyond the file are refused by `readElf`. */
-function faultsOf(file: ElfFile, fileSize: number, image: ProcessImage): string[] {
+function faultsOf(file: ElfFile, fileSize: number): string[] {
   const wrong: string[] = [];
   const expect = (holds: boolean, what: string): void => {
     if (!holds) wrong.push(what);
@@ -56,10 +83,49 @@ function faultsOf(file: ElfFile, fileSize: number, image: ProcessImage): string[
     notes.some(({ type }) => type === NOTE.ZONES),
     'it has no zone note',
   );
-  const starts = new Set(file.sections.map(({ address }) => address));
-  for (const region of image.regions) {
-    if (region.kind === 'vvar' || region.kind === 'vdso' || region.kind === 'vsyscall') continue;
-    expect(starts.has(region.start), `no section begins at 0x${region.start.toString(16)} (${region.name})`);
-  }
   return wrong;
 }
+
+type RegionFacts = Pick<ProcessImage['regions'][number], 'start' | 'kind' | 'name'>;
+
+/** Each region has a section, but for those that the kernel makes. */
+function missingRegions(file: ElfFile, regions: readonly RegionFacts[]): string[] {
+  const starts = new Set(file.sections.map(({ address }) => address));
+  return regions
+    .filter(
+      ({ kind, start }) => kind !== 'vvar' && kind !== 'vdso' && kind !== 'vsyscall' && !starts.has(start),
+    )
+    .map(({ start, name }) => `no section begins at 0x${start.toString(16)} (${name})`);
+}
+
+/** A damaged manifest may have anything where its regions are expected, or nothing. */
+function regionsOf({ regions }: Partial<Manifest>): RegionFacts[] {
+  if (!Array.isArray(regions)) throw malformed('regions', regions);
+  return regions.map((region: Partial<Manifest['regions'][number]> | null, i) => {
+    const { start, kind = 'anonymous', name = '' } = region ?? {};
+    return { start: addressIn(`regions[${i}].start`, start), kind, name };
+  });
+}
+
+/** The steps lie within the bytes of one segment. */
+function stepFaults(file: ElfFile, { steps }: Partial<Manifest>): string[] {
+  const from = addressIn('steps.address', steps?.address);
+  const size = steps?.size;
+  if (typeof size !== 'number' || !Number.isSafeInteger(size)) throw malformed('steps.size', size);
+  const holds = file.segments.some(
+    ({ type, address, fileSize }) =>
+      type === PT.PT_LOAD && from >= address && from + BigInt(size) <= address + BigInt(fileSize),
+  );
+  return holds ? [] : [`the steps at 0x${from.toString(16)} lie in no segment`];
+}
+
+function addressIn(what: string, text: unknown): bigint {
+  if (typeof text === 'string' && /^0x[0-9a-f]{1,16}$/.test(text)) return BigInt(text);
+  throw malformed(what, text);
+}
+
+const malformed = (what: string, found: unknown): FormatError =>
+  new FormatError(
+    'MANIFEST_MALFORMED',
+    `manifest: ${what} is ${JSON.stringify(found)}, expected another type`,
+  );

@@ -12,6 +12,7 @@
  * @module
  */
 export { FormatError } from '../errors.ts';
+export type { Finding, Severity } from '../finding.ts';
 export { type ConstantTable, flagNames, nameOf } from '../names.ts';
 export { type ByteSource, bytesSource, SourceSlice } from '../source.ts';
 export * from './constants.ts';
@@ -33,5 +34,6 @@ export {
   newSymbol,
   readSymbols,
 } from './symbols.ts';
+export { verifyElf } from './verify/index.ts';
 export { readSymbolVersions, type SymbolVersion } from './versions.ts';
 export { elfBytes, type Piece, piecesToBytes, writeElf } from './write.ts';

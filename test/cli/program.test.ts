@@ -1,110 +1,50 @@
 import test from 'ava';
+import { COMMANDS } from '../../cli/commands/index.ts';
 import { UsageError } from '../../cli/errors.ts';
-import { EXIT_MEANINGS } from '../../cli/exit-codes.ts';
-import { FREEZE_POINTS } from '../../cli/help.ts';
-import { mannerOf, parseCommandLine } from '../../cli/program.ts';
-import { type FreezeOptions, VERSION } from '../../unexec/index.ts';
+import { invocationOf } from '../../cli/program.ts';
 
-const env = { HOME: '/home/me', EMPTY: '' };
-
-function optionsOf(...argv: readonly string[]): FreezeOptions {
-  const request = parseCommandLine(argv, env);
-  if (request.type !== 'freeze') throw new Error('no freeze');
-  return request.options;
+/** The text that these words ask for. */
+function textOf(...argv: readonly string[]): string {
+  const invocation = invocationOf(argv, {});
+  return invocation.type === 'text' ? invocation.text : 'no text';
 }
 
-test('parseCommandLine() takes program and target', t => {
-  t.deepEqual(parseCommandLine(['prog', 'out'], env), {
-    type: 'freeze',
-    program: 'prog',
-    target: 'out',
-    options: { args: [] },
+for (const { name, summary } of COMMANDS) {
+  test(`invocationOf() hands its words to ${name}, with the options before its name`, t => {
+    const help = textOf(name, '--help');
+    t.true(help.startsWith(`Usage: unexec ${name} `), help);
+    t.is(textOf('--json', '-qv', '--verbose', name, '--help'), help);
   });
-});
 
-test('parseCommandLine() leaves everything after the first -- to the program', t => {
-  t.deepEqual(optionsOf('prog', 'out', '--', '--at', 'x', '--', '-h'), { args: ['--at', 'x', '--', '-h'] });
-});
+  test(`${name} --help has examples, exit statuses and the options of every command`, t => {
+    const help = textOf(name, '--help');
+    t.regex(help, new RegExp(`^ {2}unexec ${name} `, 'm'));
+    t.regex(help, /^Exit status:$/m);
+    for (const option of ['--json', '-q, --quiet', '-v, --verbose']) t.true(help.includes(option), option);
+  });
 
-const accepted: readonly (readonly [argv: readonly string[], options: FreezeOptions])[] = [
-  [['--at', 'symbol:main'], { at: 'symbol:main' }],
-  [['--at', 'time:1.5s'], { at: 'time:1.5s' }],
-  [
-    ['--env', 'A=b=c', '--env', 'HOME', '--env', 'EMPTY', '--env', 'X='],
-    { env: ['A=b=c', 'HOME=/home/me', 'EMPTY=', 'X='] },
-  ],
-  [['--keep-env'], { keepEnv: true }],
-  [['--drop-fd', '3,4', '--drop-fd', '7'], { dropFds: [3, 4, 7] }],
-  [['--hangup-sockets'], { hangupSockets: true }],
-  [['--cwd', 'caller'], { cwd: 'caller' }],
-  [['--symbols=none'], { symbols: 'none' }],
-  [['--train', "-n 'two words'"], { train: { args: ['-n', 'two words'] } }],
-  [['--train', ''], { train: { args: [] } }],
-  [['--leave-running'], { leaveRunning: true }],
-  [['--avoid', 'vdso,mm-map', '--avoid', 'rseq'], { avoid: ['vdso', 'mmMap', 'rseq'] }],
-];
-for (const [argv, options] of accepted) {
-  test(`parseCommandLine() takes ${argv.join(' ')}`, t => {
-    t.deepEqual(optionsOf(...argv, 'prog', 'out'), { ...options, args: [] });
-    t.deepEqual(optionsOf('prog', 'out', ...argv), { ...options, args: [] });
+  test(`unexec --help tells of ${name}`, t => {
+    const line =
+      textOf('--help')
+        .split('\n')
+        .find(text => text.startsWith(`  unexec ${name} `)) ?? '';
+    t.true(line.endsWith(summary), line);
+  });
+
+  test(`${name} tells of its own --help when the command line is wrong`, t => {
+    const error = t.throws(() => invocationOf([name, '--nonsense'], {}), { instanceOf: UsageError });
+    t.is(error?.hint, `unexec ${name} --help tells the options`);
   });
 }
 
-const rejected: readonly (readonly [argv: readonly string[], message: RegExp])[] = [
-  [[], /missing required argument 'running-image'/],
-  [['prog'], /missing required argument 'out-binary'/],
-  [['prog', 'out', 'extra'], /too many arguments/],
-  [['prog', 'out', '--no-such'], /unknown option '--no-such'/],
-  [['prog', 'out', '--at'], /argument missing/],
-  [['prog', 'out', '--at', 'noon'], /'noon' is invalid/],
-  [['prog', 'out', '--env', 'UNSET'], /UNSET is not set/],
-  [['prog', 'out', '--env', '=x'], /needs a name/],
-  [['prog', 'out', '--drop-fd', '3,x'], /'x' is no descriptor/],
-  [['prog', 'out', '--drop-fd', '-1'], /'-1' is no descriptor/],
-  [['prog', 'out', '--cwd', 'toString'], /choices are frozen, caller/],
-  [['prog', 'out', '--symbols', 'some'], /choices are all, program, none/],
-  [['prog', 'out', '--avoid', 'vdso,'], /choices are vdso, mm-map, rseq/],
-  [['prog', 'out', '--train', "'"], /quote is not closed/],
-];
-for (const [argv, message] of rejected) {
-  test(`parseCommandLine() rejects: ${argv.join(' ')}`, t => {
-    const error = t.throws(() => parseCommandLine(argv, env), { instanceOf: UsageError, message });
-    t.is(error?.code, 'USAGE');
-    t.truthy(error?.hint);
-  });
-}
-
-test('parseCommandLine() tells where arguments of the program go', t => {
-  const error = t.throws(() => parseCommandLine(['perl', 'out', '-e', '1'], env), { instanceOf: UsageError });
-  t.regex(error?.hint ?? '', /after --/);
-});
-
-test('parseCommandLine() gives help with every freeze point and every exit status', t => {
-  const request = parseCommandLine(['--help'], env);
-  if (request.type !== 'text') return t.fail('no help');
-  const lines = request.text.split('\n').map(line => line.trim().split(/ {2,}/));
-  for (const [point, what] of FREEZE_POINTS)
-    t.deepEqual(
-      lines.find(([name]) => name === point),
-      [point, what],
-    );
-  for (const [code, what] of EXIT_MEANINGS)
-    t.deepEqual(
-      lines.find(([name]) => name === `${code}`),
-      [`${code}`, what],
-    );
-});
-
-test('parseCommandLine() gives the version', t => {
-  t.deepEqual(parseCommandLine(['--version'], env), { type: 'text', text: `${VERSION}\n` });
-});
-
-test('mannerOf() sees its options before -- only, alone or together', t => {
-  t.deepEqual(mannerOf(['a', 'b', '--', '--json', '-q', '-v']), {
-    json: false,
-    quiet: false,
-    verbose: false,
-  });
-  t.deepEqual(mannerOf(['--json', '-qv']), { json: true, quiet: true, verbose: true });
-  t.deepEqual(mannerOf(['--verbose']), { json: false, quiet: false, verbose: true });
+test('invocationOf() freezes what is named by a path, even where a command has its name', t => {
+  for (const argv of [
+    ['./verify', 'out'],
+    ['--at', 'main', 'verify', 'out'],
+    ['prog', 'verify'],
+  ]) {
+    t.is(invocationOf(argv, {}).type, 'run', argv.join(' '));
+  }
+  t.throws(() => invocationOf(['./verify'], {}), { message: /missing required argument 'out-binary'/ });
+  t.throws(() => invocationOf(['verify'], {}), { message: /missing required argument 'file'/ });
 });

@@ -6,8 +6,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { EXIT_MEANINGS } from '../../cli/exit-codes.ts';
-import { FREEZE_POINTS } from '../../cli/help.ts';
-import { freezeOptions } from '../../cli/options.ts';
+import { FREEZE_POINTS } from '../../cli/freeze/help.ts';
+import { freezeOptions } from '../../cli/freeze/options.ts';
 import { ROOT } from '../support/sandbox.ts';
 
 /** Without the padding of its tables. */

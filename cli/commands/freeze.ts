@@ -1,0 +1,78 @@
+/**
+ * `unexec [options] <running-image> <out-binary> [-- args...]`: freezes a program into an executable, in
+ * one of two styles.
+ *
+ * @module
+ */
+import { type FreezeOptions, freeze, readManifest, VERSION } from '../../unexec/index.ts';
+import { command, newParser, readWords, type Text } from '../command.ts';
+import { type Context, printJson, progressLine, splitAtDashes, stderrStyle, tellLines } from '../context.ts';
+import { EXIT } from '../exit-codes.ts';
+import { helpText } from '../freeze/help.ts';
+import { type Chosen, freezeOptions } from '../freeze/options.ts';
+import { renderPlan, renderSummary, reportJson } from '../freeze/report.ts';
+import { COMMANDS } from './index.ts';
+
+export interface FreezeRequest {
+  readonly type: 'freeze';
+  readonly program: string;
+  readonly target: string;
+  readonly options: FreezeOptions;
+}
+
+const DESCRIPTION =
+  'Freezes an initialised program into an executable. Starting the executable continues the program from ' +
+  'there, with new arguments, environment and terminal.';
+
+export const FREEZE = command({ name: 'freeze', summary: DESCRIPTION, parse: parseFreeze, run: runFreeze });
+
+/**
+ * What comes after the first `--` belongs to the program.
+ *
+ * @throws UsageError
+ */
+export function parseFreeze(argv: readonly string[], env: NodeJS.ProcessEnv): FreezeRequest | Text {
+  const { own, args } = splitAtDashes(argv);
+  const chosen: Chosen = {};
+  const jsonHelp = "one JSON object on stdout; the program's own stdout goes to stderr";
+  const parser = newParser('unexec', DESCRIPTION, jsonHelp, 'no summary; errors only')
+    .usage('[options] <running-image> <out-binary> [-- args...]')
+    .argument('<running-image>', 'the program to be started and frozen: a path, or a name in PATH')
+    .argument('<out-binary>', 'the executable to be written')
+    .version(VERSION, '-V, --version', 'print the version')
+    .option('-v, --verbose', 'list regions and restore steps; causes of errors')
+    .addHelpText('after', helpText(COMMANDS));
+  for (const option of freezeOptions(chosen, env)) parser.addOption(option);
+  const text = readWords(parser, own, "the program's own arguments go after --");
+  if (text !== undefined) return text;
+  const [program = '', target = ''] = parser.args;
+  return { type: 'freeze', program, target, options: { ...chosen, args } };
+}
+
+/**
+ * The program shares our stdout and stderr, so our own words go to stderr. With `--json` stdout is for
+ * the object alone, and the program's stdout goes to stderr too.
+ */
+const STDIO_WITH_JSON = [0, 2, 2] as const;
+
+async function runFreeze({ program, target, options }: FreezeRequest, context: Context): Promise<number> {
+  const { manner, signal } = context;
+  const progress = progressLine(manner);
+  const report = await freeze(program, target, {
+    ...options,
+    ...(manner.json ? { stdio: STDIO_WITH_JSON } : {}),
+    signal,
+    onProgress: (done, total) => progress.update(done, total),
+  }).finally(() => progress.end());
+  const manifest = manner.verbose ? readManifest(report.target) : undefined;
+  if (manner.json) {
+    printJson(reportJson(report, manifest));
+  } else if (!manner.quiet) {
+    const style = stderrStyle();
+    if (manifest !== undefined) tellLines(renderPlan(manifest, report.steps, style));
+    // A program that waits for input has left its prompt on the line.
+    if (report.reached === 'input' && process.stderr.isTTY) process.stderr.write('\n');
+    tellLines(renderSummary(report, style));
+  }
+  return EXIT.OK;
+}

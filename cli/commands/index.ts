@@ -1,0 +1,9 @@
+/**
+ * The commands that have a name. A new one is a file beside this and a line here.
+ *
+ * @module
+ */
+import type { Command } from '../command.ts';
+import { VERIFY } from './verify.ts';
+
+export const COMMANDS: readonly Command[] = [VERIFY];

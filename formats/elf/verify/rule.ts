@@ -1,0 +1,95 @@
+/**
+ * What a rule is made of: a function from a file to findings.
+ *
+ * @module
+ */
+import { FormatError } from '../../errors.ts';
+import type { Finding, Place, Severity } from '../../finding.ts';
+import { EM, ET, PT, SHF, SHT } from '../constants.ts';
+import { type ElfFile, type ElfSection, type ElfSegment, sectionSize } from '../model.ts';
+
+/** A rule, or several about the same thing. */
+export type Rule = (file: ElfFile) => Iterable<Finding>;
+
+export const error = (code: string, message: string, place: Place = {}): Finding =>
+  finding('error', code, message, place);
+
+export const strict = (code: string, message: string, place: Place = {}): Finding =>
+  finding('strict', code, message, place);
+
+export const finding = (severity: Severity, code: string, message: string, place: Place): Finding => ({
+  code,
+  severity,
+  message: `ELF: ${message}`,
+  ...place,
+});
+
+/** The findings of a rule; what it cannot read is a finding, too. */
+export function findingsOf(rule: Rule, file: ElfFile): Finding[] {
+  const findings: Finding[] = [];
+  try {
+    for (const found of rule(file)) findings.push(found);
+  } catch (cause) {
+    if (!(cause instanceof FormatError)) throw cause;
+    const { code, message, offset } = cause;
+    findings.push({ code, severity: 'error', message, ...(offset === undefined ? {} : { offset }) });
+  }
+  return findings;
+}
+
+/** The pages that a kernel for this machine maps. Those of AArch64 are 4 KiB here, as most are. */
+export const PAGE = 0x1000;
+
+export const isPowerOfTwo = (value: number): boolean => value > 0 && Number.isInteger(Math.log2(value));
+
+export const endOf = ({ address, memorySize }: ElfSegment): bigint => address + BigInt(memorySize);
+
+/** The PT_LOAD segments with their indices in the table. */
+export const loads = (file: ElfFile): { segment: ElfSegment; index: number }[] =>
+  file.segments
+    .map((segment, index) => ({ segment, index }))
+    .filter(({ segment }) => segment.type === PT.PT_LOAD);
+
+/** The PT_LOAD that has `size` bytes of memory at this address. */
+export const loadAt = (file: ElfFile, address: bigint, size: number): ElfSegment | undefined =>
+  file.segments.find(
+    segment =>
+      segment.type === PT.PT_LOAD && address >= segment.address && address + BigInt(size) <= endOf(segment),
+  );
+
+/** How findings call a section: its index and its name. */
+export const nameOfSection = (section: ElfSection, index: number): string =>
+  `section ${index} (${JSON.stringify(section.name)})`;
+
+export const isAllocated = ({ flags }: ElfSection): boolean => hasFlag(flags, SHF.SHF_ALLOC);
+
+/** sh_flags may be wider than what `&` takes. */
+export const hasFlag = (flags: number, flag: number): boolean => Math.floor(flags / flag) % 2 === 1;
+
+/** Where a section ends in memory. */
+export const sectionEnd = (section: ElfSection): bigint => section.address + BigInt(sectionSize(section));
+
+/** Executables and shared objects: what a kernel or ld.so maps. */
+export const isLoadable = ({ header: { type } }: ElfFile): boolean =>
+  type === ET.ET_EXEC || type === ET.ET_DYN;
+
+export const isX86 = ({ header: { machine } }: ElfFile): boolean => machine === EM.EM_X86_64;
+export const isArm = ({ header: { machine } }: ElfFile): boolean => machine === EM.EM_AARCH64;
+
+/**
+ * What `objcopy --only-keep-debug` leaves: headers of a file whose contents are elsewhere. The rules of loaders
+ * are not for it.
+ */
+export const isDebugFile = (file: ElfFile): boolean => {
+  const parts = file.sections.filter(section => isAllocated(section) && section.type !== SHT.SHT_NOTE);
+  return (
+    parts.length > 0 &&
+    parts.every(({ type }) => type === SHT.SHT_NOBITS) &&
+    file.sections.some(({ name }) => name.startsWith('.debug_'))
+  );
+};
+
+/** Whether the kernel starts this file rather than ld.so loading it: ET_EXEC, or with an interpreter. */
+export const isProgram = (file: ElfFile): boolean =>
+  file.header.type === ET.ET_EXEC ||
+  (file.header.type === ET.ET_DYN && file.segments.some(({ type }) => type === PT.PT_INTERP));

@@ -1,0 +1,100 @@
+import test from 'ava';
+import { parseFreeze } from '../../../cli/commands/freeze.ts';
+import { UsageError } from '../../../cli/errors.ts';
+import { EXIT_MEANINGS } from '../../../cli/exit-codes.ts';
+import { FREEZE_POINTS } from '../../../cli/freeze/help.ts';
+import { type FreezeOptions, VERSION } from '../../../unexec/index.ts';
+
+const env = { HOME: '/home/me', EMPTY: '' };
+
+function optionsOf(...argv: readonly string[]): FreezeOptions {
+  const request = parseFreeze(argv, env);
+  if (request.type !== 'freeze') throw new Error('no freeze');
+  return request.options;
+}
+
+test('parseFreeze() takes program and target', t => {
+  t.deepEqual(parseFreeze(['prog', 'out'], env), {
+    type: 'freeze',
+    program: 'prog',
+    target: 'out',
+    options: { args: [] },
+  });
+});
+
+test('parseFreeze() leaves everything after the first -- to the program', t => {
+  t.deepEqual(optionsOf('prog', 'out', '--', '--at', 'x', '--', '-h'), { args: ['--at', 'x', '--', '-h'] });
+});
+
+const accepted: readonly (readonly [argv: readonly string[], options: FreezeOptions])[] = [
+  [['--at', 'symbol:main'], { at: 'symbol:main' }],
+  [['--at', 'time:1.5s'], { at: 'time:1.5s' }],
+  [
+    ['--env', 'A=b=c', '--env', 'HOME', '--env', 'EMPTY', '--env', 'X='],
+    { env: ['A=b=c', 'HOME=/home/me', 'EMPTY=', 'X='] },
+  ],
+  [['--keep-env'], { keepEnv: true }],
+  [['--drop-fd', '3,4', '--drop-fd', '7'], { dropFds: [3, 4, 7] }],
+  [['--hangup-sockets'], { hangupSockets: true }],
+  [['--cwd', 'caller'], { cwd: 'caller' }],
+  [['--symbols=none'], { symbols: 'none' }],
+  [['--train', "-n 'two words'"], { train: { args: ['-n', 'two words'] } }],
+  [['--train', ''], { train: { args: [] } }],
+  [['--leave-running'], { leaveRunning: true }],
+  [['--avoid', 'vdso,mm-map', '--avoid', 'rseq'], { avoid: ['vdso', 'mmMap', 'rseq'] }],
+];
+for (const [argv, options] of accepted) {
+  test(`parseFreeze() takes ${argv.join(' ')}`, t => {
+    t.deepEqual(optionsOf(...argv, 'prog', 'out'), { ...options, args: [] });
+    t.deepEqual(optionsOf('prog', 'out', ...argv), { ...options, args: [] });
+  });
+}
+
+const rejected: readonly (readonly [argv: readonly string[], message: RegExp])[] = [
+  [[], /missing required argument 'running-image'/],
+  [['prog'], /missing required argument 'out-binary'/],
+  [['prog', 'out', 'extra'], /too many arguments/],
+  [['prog', 'out', '--no-such'], /unknown option '--no-such'/],
+  [['prog', 'out', '--at'], /argument missing/],
+  [['prog', 'out', '--at', 'noon'], /'noon' is invalid/],
+  [['prog', 'out', '--env', 'UNSET'], /UNSET is not set/],
+  [['prog', 'out', '--env', '=x'], /needs a name/],
+  [['prog', 'out', '--drop-fd', '3,x'], /'x' is no descriptor/],
+  [['prog', 'out', '--drop-fd', '-1'], /'-1' is no descriptor/],
+  [['prog', 'out', '--cwd', 'toString'], /choices are frozen, caller/],
+  [['prog', 'out', '--symbols', 'some'], /choices are all, program, none/],
+  [['prog', 'out', '--avoid', 'vdso,'], /choices are vdso, mm-map, rseq/],
+  [['prog', 'out', '--train', "'"], /quote is not closed/],
+];
+for (const [argv, message] of rejected) {
+  test(`parseFreeze() rejects: ${argv.join(' ')}`, t => {
+    const error = t.throws(() => parseFreeze(argv, env), { instanceOf: UsageError, message });
+    t.is(error?.code, 'USAGE');
+    t.truthy(error?.hint);
+  });
+}
+
+test('parseFreeze() tells where arguments of the program go', t => {
+  const error = t.throws(() => parseFreeze(['perl', 'out', '-e', '1'], env), { instanceOf: UsageError });
+  t.regex(error?.hint ?? '', /after --/);
+});
+
+test('parseFreeze() gives help with every freeze point and every exit status', t => {
+  const request = parseFreeze(['--help'], env);
+  if (request.type !== 'text') return t.fail('no help');
+  const lines = request.text.split('\n').map(line => line.trim().split(/ {2,}/));
+  for (const [point, what] of FREEZE_POINTS)
+    t.deepEqual(
+      lines.find(([name]) => name === point),
+      [point, what],
+    );
+  for (const [code, what] of EXIT_MEANINGS)
+    t.deepEqual(
+      lines.find(([name]) => name === `${code}`),
+      [`${code}`, what],
+    );
+});
+
+test('parseFreeze() gives the version', t => {
+  t.deepEqual(parseFreeze(['--version'], env), { type: 'text', text: `${VERSION}\n` });
+});

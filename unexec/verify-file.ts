@@ -1,0 +1,106 @@
+/**
+ * Verifies a file on disk, whatever wrote it: the rules of its format, and for a file of ours also that it is
+ * what it says about itself.
+ *
+ * @module
+ */
+import { statSync } from 'node:fs';
+import { type ElfFile, EM, ET, FormatError, nameOf, PT, readElf, verifyElf } from '../formats/elf/index.ts';
+import type { Finding } from '../formats/finding.ts';
+import type { ByteSource } from '../formats/source.ts';
+import { UnexecError } from './errors.ts';
+import { FileSource } from './file-source.ts';
+import { frozenFindings } from './verify.ts';
+
+/** A finding; in a fat file, with the slice that it is about. */
+export interface FileFinding extends Finding {
+  readonly slice?: string;
+}
+
+export interface VerifiedFile {
+  readonly path: string;
+  /** What the file is: one item, or one a slice of a fat file. */
+  readonly what: readonly string[];
+  /** Those that are errors come first. */
+  readonly findings: readonly FileFinding[];
+}
+
+/**
+ * All that is wrong with the file. What cannot be read as its format is a finding, too.
+ *
+ * @throws UnexecError `FILE_UNREADABLE`; `UNKNOWN_FORMAT` when it is no ELF or Mach-O file, or a kind of them
+ *   that is not known here (32-bit, big-endian)
+ */
+export function verifyFile(path: string): VerifiedFile {
+  const source = openSource(path);
+  try {
+    const { what, findings } = verifySource(source, path);
+    return { path, what, findings: [...findings].sort((a, b) => rank(a) - rank(b)) };
+  } finally {
+    source.close();
+  }
+}
+
+const rank = ({ severity }: Finding): number => (severity === 'error' ? 0 : 1);
+
+function openSource(path: string): FileSource {
+  try {
+    if (statSync(path).isFile()) return new FileSource(path);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new UnexecError('FILE_UNREADABLE', `${path} cannot be read: ${why}`, { path, cause });
+  }
+  throw new UnexecError('FILE_UNREADABLE', `${path} is no regular file`, { path });
+}
+
+function verifySource(source: ByteSource, path: string): Omit<VerifiedFile, 'path'> {
+  const magic = source.read(0, Math.min(4, source.size));
+  if (isElf(magic)) return verifyElfSource(source, path);
+  throw new UnexecError('UNKNOWN_FORMAT', `${path} is neither an ELF nor a Mach-O file`, { path });
+}
+
+const isElf = (magic: Uint8Array): boolean => [0x7f, 0x45, 0x4c, 0x46].every((byte, i) => magic[i] === byte);
+
+function verifyElfSource(source: ByteSource, path: string): Omit<VerifiedFile, 'path'> {
+  let file: ElfFile;
+  try {
+    file = readElf(source);
+  } catch (error) {
+    return { what: ['ELF'], findings: [unreadable(error, path)] };
+  }
+  return { what: [describeElf(file)], findings: [...verifyElf(file), ...frozenFindings(file)] };
+}
+
+function describeElf(file: ElfFile): string {
+  return `ELF ${nameOf(EM, file.header.machine).replace('EM_', '').toLowerCase()} ${kindOfElf(file)}`;
+}
+
+function kindOfElf({ header: { type }, segments }: ElfFile): string {
+  switch (type) {
+    case ET.ET_EXEC:
+      return 'executable';
+    case ET.ET_DYN:
+      return segments.some(segment => segment.type === PT.PT_INTERP)
+        ? 'position-independent executable'
+        : 'shared object';
+    case ET.ET_REL:
+      return 'relocatable';
+    case ET.ET_CORE:
+      return 'core';
+    default:
+      return `file of type ${nameOf(ET, type)}`;
+  }
+}
+
+/** What the reader has to say of a file that makes no sense. */
+function unreadable(error: unknown, path: string): Finding {
+  if (!(error instanceof FormatError)) throw error;
+  const { code, message, offset } = error;
+  if (code.includes('UNSUPPORTED')) {
+    throw new UnexecError('UNKNOWN_FORMAT', `${path} is of a kind that is not known here: ${message}`, {
+      path,
+      cause: error,
+    });
+  }
+  return { code, severity: 'error', message, ...(offset === undefined ? {} : { offset }) };
+}
