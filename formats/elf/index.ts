@@ -14,6 +14,7 @@
 export { FormatError } from '../errors.ts';
 export type { Finding, Severity } from '../finding.ts';
 export { type ConstantTable, flagNames, nameOf } from '../names.ts';
+export type { LayoutPart } from '../parts.ts';
 export { type ByteSource, bytesSource, SourceSlice } from '../source.ts';
 export * from './constants.ts';
 export { dynamicStrings, type ElfDynamic, readDynamic } from './dynamic.ts';
@@ -22,7 +23,6 @@ export * from './find.ts';
 export { type ElfLayout, layoutElf } from './layout.ts';
 export * from './model.ts';
 export { type ElfNote, elfNotes, encodeNotes, type FoundNote, readBuildId, readNotes } from './notes.ts';
-export type { LayoutPart } from './parts.ts';
 export { readElf } from './read.ts';
 export { StringTable, StringTableBuilder } from './strings.ts';
 export * from './structs.ts';

@@ -7,15 +7,15 @@
  * @module
  */
 import { FormatError, hex } from '../errors.ts';
+import { joinParts, type LayoutPart, partOf, tablePart } from '../parts.ts';
 import { type FieldValues, type Struct, viewOf } from '../struct.ts';
 import { SHF } from './constants.ts';
 import { layoutCounts } from './counts.ts';
 import { layoutHeader } from './header.ts';
 import { type ElfFile, type ElfSection, type ElfSegment, hasFileBytes, sectionSize } from './model.ts';
-import { joinParts, type LayoutPart, partOf, tablePart } from './parts.ts';
 import { place } from './place.ts';
 import { nameSections } from './section-names.ts';
-import { Elf64_Ehdr, Elf64_Phdr, Elf64_Shdr, LE } from './structs.ts';
+import { ELF, Elf64_Ehdr, Elf64_Phdr, Elf64_Shdr, LE } from './structs.ts';
 
 /** A file with nothing left open. */
 export interface ElfLayout {
@@ -44,7 +44,7 @@ export function layoutElf(file: ElfFile): ElfLayout {
   const header = layoutHeader(file.header, places.phoff, places.shoff, counts);
 
   // From here on every field is final.
-  const parts = joinParts(file.source, [
+  const parts = joinParts(ELF, file.source, [
     tablePart(file.source, 'the ELF header', 0, Elf64_Ehdr.encode(header, LE)),
     tablePart(file.source, 'the program header table', places.phoff, encodeAll(Elf64_Phdr, segments)),
     tablePart(file.source, 'the section header table', places.shoff, encodeAll(Elf64_Shdr, shdrs)),

@@ -5,9 +5,15 @@
  *
  * @module
  */
-import { FormatError, hex } from '../errors.ts';
-import { type ByteSource, SourceSlice } from '../source.ts';
-import { type Contents, contentsSize } from './model.ts';
+import { type Contents, contentsSize } from './contents.ts';
+import { FormatError, hex } from './errors.ts';
+import { type ByteSource, SourceSlice } from './source.ts';
+
+/** Whose errors these are: how codes begin, and sentences. */
+export interface Format {
+  readonly code: 'ELF' | 'MACHO';
+  readonly name: 'ELF' | 'Mach-O';
+}
 
 export interface LayoutPart {
   readonly offset: number;
@@ -41,8 +47,16 @@ export function tablePart(
   return partOf(what, offset, same ? new SourceSlice(source, offset, bytes.length) : bytes);
 }
 
-/** The parts in order of offset, those that stay in place in `source` joined; parts of no bytes left out. */
-export function joinParts(source: ByteSource | undefined, parts: readonly LayoutPart[]): LayoutPart[] {
+/**
+ * The parts in order of offset, those that stay in place in `source` joined; parts of no bytes left out.
+ *
+ * @throws FormatError `ELF_OVERLAP`, `MACHO_OVERLAP` where two parts would be at one place
+ */
+export function joinParts(
+  format: Format,
+  source: ByteSource | undefined,
+  parts: readonly LayoutPart[],
+): LayoutPart[] {
   const filled = parts.filter(({ size }) => size > 0).sort((a, b) => a.offset - b.offset);
   const staying = filled.filter(part => staysInPlace(part, source));
   const moving = filled.filter(part => !staysInPlace(part, source));
@@ -53,8 +67,8 @@ export function joinParts(source: ByteSource | undefined, parts: readonly Layout
     if (!before || before.offset + before.size <= part.offset) continue;
     const range = ({ what, offset, size }: LayoutPart) =>
       `${what} at ${hex(offset)} to ${hex(offset + size)}`;
-    const message = `ELF: ${range(part)} overlaps ${range(before)}, expected a place of its own`;
-    throw new FormatError('ELF_OVERLAP', message, { offset: part.offset });
+    const message = `${format.name}: ${range(part)} overlaps ${range(before)}, expected a place of its own`;
+    throw new FormatError(`${format.code}_OVERLAP`, message, { offset: part.offset });
   }
   return joined;
 }
