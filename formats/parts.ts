@@ -15,6 +15,9 @@ export interface Format {
   readonly name: 'ELF' | 'Mach-O';
 }
 
+export const ELF: Format = { code: 'ELF', name: 'ELF' };
+export const MACHO: Format = { code: 'MACHO', name: 'Mach-O' };
+
 export interface LayoutPart {
   readonly offset: number;
   readonly size: number;

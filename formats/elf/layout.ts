@@ -7,7 +7,7 @@
  * @module
  */
 import { FormatError, hex } from '../errors.ts';
-import { joinParts, type LayoutPart, partOf, tablePart } from '../parts.ts';
+import { ELF, joinParts, type LayoutPart, partOf, tablePart } from '../parts.ts';
 import { type FieldValues, type Struct, viewOf } from '../struct.ts';
 import { SHF } from './constants.ts';
 import { layoutCounts } from './counts.ts';
@@ -15,7 +15,7 @@ import { layoutHeader } from './header.ts';
 import { type ElfFile, type ElfSection, type ElfSegment, hasFileBytes, sectionSize } from './model.ts';
 import { place } from './place.ts';
 import { nameSections } from './section-names.ts';
-import { ELF, Elf64_Ehdr, Elf64_Phdr, Elf64_Shdr, LE } from './structs.ts';
+import { Elf64_Ehdr, Elf64_Phdr, Elf64_Shdr, LE } from './structs.ts';
 
 /** A file with nothing left open. */
 export interface ElfLayout {

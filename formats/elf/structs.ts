@@ -4,11 +4,7 @@
  *
  * @module
  */
-import type { Format } from '../parts.ts';
 import { bytes, i64, struct, u8, u16, u32, u64, type Value } from '../struct.ts';
-
-/** How errors about ELF files begin. */
-export const ELF: Format = { code: 'ELF', name: 'ELF' };
 
 /** The byte order of every file that we read and write, as the `le` argument of a struct. */
 export const LE = true;

@@ -3,10 +3,10 @@
  *
  * @module
  */
+import { ELF } from '../parts.ts';
 import { bytesOf, joinPieces, type Piece, piecesOf } from '../pieces.ts';
 import { type ElfLayout, layoutElf } from './layout.ts';
 import type { ElfFile } from './model.ts';
-import { ELF } from './structs.ts';
 
 export type { Piece } from '../pieces.ts';
 
