@@ -11,6 +11,15 @@
  *
  * Without unexec the call costs one failing system call and returns 0, so the same binary runs alone.
  * It is answered only while `unexec ./program out` runs the program (--at request, or auto).
+ *
+ * Restart style (the only one on macOS): the program links unexec-runtime.c beside this header. Its second
+ * life starts at main again, with its variables and its malloc zone as they were:
+ *
+ *     if (!unexec_restarted()) {
+ *         load_everything();
+ *         unexec_freeze(&args);          // dumped here
+ *     }
+ *     return run(argc, argv);
  */
 #ifndef UNEXEC_H
 #define UNEXEC_H
@@ -25,6 +34,20 @@ struct unexec_args {
     char **argv;
     char **envp;
 };
+
+/* Of unexec-runtime.c, which a program of the restart style links. */
+
+/* Whether this life began from a dumped executable. */
+int unexec_restarted(void);
+/* Does nothing: the place of unexec_freeze on macOS, for a debugger's breakpoint (lldb: `b unexec_freeze_here`). */
+void unexec_freeze_here(void);
+/*
+ * Zeroes the zone's free memory, so that the dump neither stores nor tells what was freed, and its stale
+ * pointers need no fixups. On macOS unexec_freeze does it; elsewhere call it before.
+ */
+void unexec_zone_scrub(void);
+/* Walks the zone. Returns NULL, or what is wrong, with its offset in the reserve in *where (if not NULL). */
+const char *unexec_zone_check(unsigned long *where);
 
 /* prctl option: 'UNEX'. Unknown to the kernel, which answers EINVAL. */
 #define UNEXEC_REQUEST 0x554e4558L
@@ -53,6 +76,11 @@ static inline int unexec_freeze(struct unexec_args *args)
     register long x4 __asm__("x4") = 0;
     __asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
     return x0 == 1;
+#elif defined(__APPLE__)
+    (void)args; /* the second life's come to its main */
+    unexec_zone_scrub();
+    unexec_freeze_here();
+    return 0;
 #else
     (void)args;
     return 0; /* nobody can listen here */

@@ -1,0 +1,18 @@
+/*
+ * unexec-runtime.c - the whole runtime as one file to compile:
+ *
+ *     cc -O2 -c unexec-runtime.c
+ *
+ * Link the object itself (not an archive of it) first, so that its constructor runs before the program's.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "heap.c"
+#include "reserve.c"
+#include "zone.c"
+#if defined(__APPLE__)
+#include "malloc-darwin.c"
+#else
+#include "malloc-elf.c"
+#endif
