@@ -9,14 +9,58 @@
  * @module
  */
 import { readdirSync } from 'node:fs';
-import koffi, { type LibraryHandle } from 'koffi';
+import { createRequire } from 'node:module';
+import type { default as Koffi, LibraryHandle } from 'koffi';
 import { UnexecError } from '../errors.ts';
 import { errnoName } from './errno.ts';
 
-const lib = loadLibc();
+interface Libc {
+  readonly koffi: typeof Koffi;
+  readonly lib: LibraryHandle;
+}
+
+let loaded: Libc | undefined;
+
+/**
+ * koffi and libc, when they are first needed: cores are also read, and programs prepared, on systems for which
+ * there is neither.
+ *
+ * @throws UnexecError `UNSUPPORTED_MACHINE`, `FFI_MISSING`
+ */
+function libc(): Libc {
+  loaded ??= loadLibc();
+  return loaded;
+}
+
+function loadLibc(): Libc {
+  if (process.platform !== 'linux') {
+    throw new UnexecError(
+      'UNSUPPORTED_MACHINE',
+      `processes can be traced on linux only, and this is ${process.platform}`,
+      { hint: 'take a core of the process, and give that' },
+    );
+  }
+  let koffi: typeof Koffi;
+  try {
+    koffi = createRequire(import.meta.url)('koffi');
+  } catch (cause) {
+    throw new UnexecError(
+      'FFI_MISSING',
+      `koffi, which calls libc for us, cannot be loaded: ${firstLine(cause)}`,
+      {
+        cause,
+        hint: 'install unexec anew on this machine, with optional dependencies: npm install unexec',
+      },
+    );
+  }
+  return { koffi, lib: loadLibrary(koffi) };
+}
+
+const firstLine = (cause: unknown): string =>
+  (cause instanceof Error ? cause.message : String(cause)).split('\n', 1)[0] ?? '';
 
 /** glibc by its name, musl by its own. */
-function loadLibc(): LibraryHandle {
+function loadLibrary(koffi: typeof Koffi): LibraryHandle {
   try {
     return koffi.load('libc.so.6');
   } catch {
@@ -26,8 +70,18 @@ function loadLibc(): LibraryHandle {
 
 type Pointer = Uint8Array | null;
 
-// koffi returns untyped functions: this is the one place where each gets its type.
-const bind = <F>(prototype: string): F => lib.func(prototype) as unknown as F;
+/** A function of libc, looked up at its first call. */
+function bind<F extends (...args: never) => unknown>(prototype: string): F {
+  let found: ((...args: unknown[]) => unknown) | undefined;
+  const call = (...args: unknown[]): unknown => {
+    found ??= libc().lib.func(prototype);
+    return found(...args);
+  };
+  // koffi returns untyped functions: this is the one place where each gets its type.
+  return call as unknown as F;
+}
+
+const errno = (): number => libc().koffi.errno();
 
 const ptraceValues = bind<(request: number, pid: number, addr: bigint, data: bigint) => number>(
   'long ptrace(int request, int pid, int64_t addr, int64_t data)',
@@ -70,7 +124,8 @@ const ioctlRaw = bind<(fd: number, request: bigint, data: Pointer) => number>(
 );
 
 /** Address of a buffer's first byte. The buffer must stay referenced while the address is used. */
-export const addressOf = (buffer: Uint8Array): bigint => BigInt(koffi.address(buffer) as bigint | number);
+export const addressOf = (buffer: Uint8Array): bigint =>
+  BigInt(libc().koffi.address(buffer) as bigint | number);
 
 /** System calls that have no libc function on every libc we run with (x86-64 numbers). */
 export const SYS = {
@@ -107,25 +162,25 @@ export function syscall(call: SystemCall, ...args: readonly Argument[]): number 
     return arg instanceof Uint8Array ? addressOf(arg) : BigInt(arg);
   };
   const result = Number(syscallRaw(SYS[call], value(0), value(1), value(2), value(3), value(4), value(5)));
-  return result === -1 ? -koffi.errno() : result;
+  return result === -1 ? -errno() : result;
 }
 
 /** ioctl(2) with a buffer; negative: -errno. */
 export function ioctl(fd: number, request: number, data: Uint8Array): number {
   const result = ioctlRaw(fd, BigInt(request), data);
-  return result === -1 ? -koffi.errno() : result;
+  return result === -1 ? -errno() : result;
 }
 
 /** ptrace(2) with plain values. Negative: -errno. */
 export function ptrace(request: number, tid: number, addr: bigint | number, data: bigint | number): number {
   const result = ptraceValues(request, tid, BigInt(addr), BigInt(data));
-  return result === -1 ? -koffi.errno() : result;
+  return result === -1 ? -errno() : result;
 }
 
 /** ptrace(2) whose data argument is a buffer. Negative: -errno. */
 export function ptraceWith(request: number, tid: number, addr: bigint | number, data: Uint8Array): number {
   const result = ptraceBuffer(request, tid, BigInt(addr), data);
-  return result === -1 ? -koffi.errno() : result;
+  return result === -1 ? -errno() : result;
 }
 
 const statusBuffer = new Uint8Array(8);
@@ -135,7 +190,7 @@ const statusView = new DataView(statusBuffer.buffer);
 export function waitpid(pid: number, options: number): { status: number } | { errno: number } | undefined {
   const result = waitpidRaw(pid, statusBuffer, options);
   if (result === 0) return undefined;
-  if (result < 0) return { errno: koffi.errno() };
+  if (result < 0) return { errno: errno() };
   return { status: statusView.getInt32(0, true) };
 }
 
