@@ -33,14 +33,9 @@ static struct {
     struct overflow_zone overflow[MOST_OVERFLOW_ZONES];
 } heap;
 
-/* Read as volatile: the values in the file are not those that the compiler sees. */
-struct unexec_zone *unexec_heap_zone(void)
+static struct unexec_zone *reserve_zone(void)
 {
-    const volatile struct unexec_reserve *reserve = &unexec_reserve;
-    int64_t offset = reserve->offset;
-    if (offset == 0)
-        return NULL;
-    return (struct unexec_zone *)((uintptr_t)&unexec_reserve + (uintptr_t)offset);
+    return (struct unexec_zone *)unexec_reserve_zone();
 }
 
 static struct unexec_zone_header *header_of(struct unexec_zone *zone)
@@ -50,13 +45,13 @@ static struct unexec_zone_header *header_of(struct unexec_zone *zone)
 
 static uint64_t this_life(void)
 {
-    struct unexec_zone *zone = unexec_heap_zone();
+    struct unexec_zone *zone = reserve_zone();
     return zone == NULL ? 1 : (uint64_t)header_of(zone)->generation + 1;
 }
 
 int unexec_heap_begin_life(void)
 {
-    struct unexec_zone *zone = unexec_heap_zone();
+    struct unexec_zone *zone = reserve_zone();
     uint64_t life = this_life();
     if (heap.life == life)
         return zone != NULL;
@@ -85,7 +80,7 @@ void unexec_heap_lock(void)
     if (heap.life != this_life())
         unexec_heap_begin_life();
     unexec_lock_take(&heap.lock);
-    struct unexec_zone *zone = unexec_heap_zone();
+    struct unexec_zone *zone = reserve_zone();
     if (zone != NULL)
         header_of(zone)->busy = 1;
 }
@@ -94,7 +89,7 @@ int unexec_heap_try_lock(void)
 {
     if (!unexec_lock_try(&heap.lock))
         return 0;
-    struct unexec_zone *zone = unexec_heap_zone();
+    struct unexec_zone *zone = reserve_zone();
     if (zone != NULL)
         header_of(zone)->busy = 1;
     return 1;
@@ -102,7 +97,7 @@ int unexec_heap_try_lock(void)
 
 void unexec_heap_unlock(void)
 {
-    struct unexec_zone *zone = unexec_heap_zone();
+    struct unexec_zone *zone = reserve_zone();
     if (zone != NULL)
         header_of(zone)->busy = 0;
     unexec_lock_give(&heap.lock);
@@ -110,7 +105,7 @@ void unexec_heap_unlock(void)
 
 void unexec_heap_unlock_in_child(void)
 {
-    struct unexec_zone *zone = unexec_heap_zone();
+    struct unexec_zone *zone = reserve_zone();
     if (zone != NULL)
         header_of(zone)->busy = 0;
     unexec_lock_reset(&heap.lock);
@@ -145,7 +140,7 @@ static int lies_in(const void *block, const struct unexec_zone *zone, uint64_t s
 /* The zone that a block lies in; NULL: none of ours. */
 static struct unexec_zone *zone_of(const void *block, struct overflow_zone **overflow)
 {
-    struct unexec_zone *zone = unexec_heap_zone();
+    struct unexec_zone *zone = reserve_zone();
     *overflow = NULL;
     if (zone != NULL && lies_in(block, zone, header_of(zone)->size))
         return zone;
@@ -170,7 +165,7 @@ static struct unexec_zone *zone_of_used(const void *block, struct overflow_zone 
 
 static void count_overflow(void)
 {
-    struct unexec_zone *zone = unexec_heap_zone();
+    struct unexec_zone *zone = reserve_zone();
     if (zone == NULL)
         return;
     uint64_t used = 0;
@@ -211,7 +206,7 @@ static struct unexec_zone *add_overflow_zone(size_t bytes, size_t alignment)
 
 static void *allocate_anywhere(size_t bytes, size_t alignment, int zeroed)
 {
-    struct unexec_zone *zone = unexec_heap_zone();
+    struct unexec_zone *zone = reserve_zone();
     void *block = NULL;
     if (zone != NULL)
         block = zeroed ? unexec_zone_allocate_zeroed(zone, bytes) : unexec_zone_allocate(zone, bytes, alignment);
@@ -226,19 +221,23 @@ static void *allocate_anywhere(size_t bytes, size_t alignment, int zeroed)
     return block;
 }
 
+/* Gives the memory of an overflow zone without blocks back. */
+static void drop(struct overflow_zone *overflow)
+{
+    int error = errno;
+    munmap(overflow->zone, overflow->size);
+    errno = error;
+    overflow->zone = NULL;
+}
+
 static void free_in(struct unexec_zone *zone, struct overflow_zone *overflow, void *block)
 {
     unexec_zone_free(zone, block);
     if (overflow == NULL)
         return;
     count_overflow();
-    /* One zone is kept for what comes next; the memory of others goes back. */
-    if (overflow != &heap.overflow[0] && header_of(zone)->used == 0) {
-        int error = errno;
-        munmap(zone, overflow->size);
-        errno = error;
-        overflow->zone = NULL;
-    }
+    if (overflow != &heap.overflow[0] && header_of(zone)->used == 0) /* the first one is kept for what comes next */
+        drop(overflow);
 }
 
 void *unexec_heap_allocate(size_t bytes, size_t alignment)
@@ -291,7 +290,7 @@ int unexec_heap_free(void *block)
 
 int unexec_heap_owns(const void *block)
 {
-    struct unexec_zone *zone = unexec_heap_zone();
+    struct unexec_zone *zone = reserve_zone();
     if (zone != NULL && lies_in(block, zone, header_of(zone)->size))
         return 1;
     struct overflow_zone *overflow;
@@ -313,7 +312,7 @@ size_t unexec_heap_size(const void *block)
 
 void unexec_heap_each(void (*visit)(struct unexec_zone *, void *), void *argument)
 {
-    struct unexec_zone *zone = unexec_heap_zone();
+    struct unexec_zone *zone = reserve_zone();
     if (zone != NULL)
         visit(zone, argument);
     for (unsigned i = 0; i < heap.overflow_zones; i++)
@@ -324,9 +323,13 @@ void unexec_heap_each(void (*visit)(struct unexec_zone *, void *), void *argumen
 void unexec_zone_scrub(void)
 {
     unexec_heap_lock();
-    struct unexec_zone *zone = unexec_heap_zone();
+    struct unexec_zone *zone = reserve_zone();
     if (zone != NULL)
         unexec_zone_clean(zone);
+    /* Nothing that leads out of the image stays in `heap`, unless blocks are really there. */
+    for (unsigned i = 0; i < heap.overflow_zones; i++)
+        if (heap.overflow[i].zone != NULL && header_of(heap.overflow[i].zone)->used == 0)
+            drop(&heap.overflow[i]);
     unexec_heap_unlock();
 }
 

@@ -261,7 +261,7 @@ static malloc_zone_t *first_zone(void)
 
 void unexec_malloc_start(void)
 {
-    struct unexec_zone *zone = unexec_heap_zone();
+    struct unexec_zone_header *zone = unexec_reserve_zone();
     if (zone == NULL)
         return;
     /* Made from blocks of the default zone, which it takes for one of its own kind: so while that is true. */
@@ -289,7 +289,7 @@ void unexec_malloc_start(void)
     for (int i = 0; i < MOST_ZONES; i++) {
         malloc_zone_t *first = first_zone();
         if (first == &malloc_zone.system) {
-            ((struct unexec_zone_header *)zone)->is_default = 1;
+            zone->is_default = 1;
             return;
         }
         malloc_zone_unregister(first);

@@ -159,7 +159,7 @@ UNEXEC_EXPORT size_t malloc_usable_size(void *block)
 void unexec_malloc_start(void)
 {
     pthread_atfork(unexec_heap_lock, unexec_heap_unlock, unexec_heap_unlock_in_child);
-    struct unexec_zone_header *header = (struct unexec_zone_header *)unexec_heap_zone();
+    struct unexec_zone_header *header = unexec_reserve_zone();
     if (header != NULL)
         header->is_default = 1;
 }

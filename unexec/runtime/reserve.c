@@ -27,7 +27,7 @@ static uint64_t started;
 __attribute__((constructor(101))) void unexec_zone_start(void)
 {
     int has_reserve = unexec_heap_begin_life();
-    const struct unexec_zone_header *header = (const struct unexec_zone_header *)unexec_heap_zone();
+    const struct unexec_zone_header *header = unexec_reserve_zone();
     uint64_t life = has_reserve ? (uint64_t)header->generation + 1 : 1;
     if (started == life)
         return;
@@ -37,7 +37,7 @@ __attribute__((constructor(101))) void unexec_zone_start(void)
 
 int unexec_restarted(void)
 {
-    const struct unexec_zone_header *header = (const struct unexec_zone_header *)unexec_heap_zone();
+    const struct unexec_zone_header *header = unexec_reserve_zone();
     return header != NULL && header->generation != 0;
 }
 

@@ -38,6 +38,18 @@ struct unexec_zone_header {
     uint32_t unused;
 };
 
+/*
+ * The zone in the reserve; NULL: there is none. The compiler must neither take `offset` for the 0 that it sees,
+ * nor the result for a part of `unexec_reserve`.
+ */
+static inline struct unexec_zone_header *unexec_reserve_zone(void)
+{
+    int64_t offset = *(const volatile int64_t *)&unexec_reserve.offset;
+    uintptr_t address = (uintptr_t)&unexec_reserve + (uintptr_t)offset;
+    __asm__("" : "+r"(address));
+    return offset == 0 ? NULL : (struct unexec_zone_header *)address;
+}
+
 /* The allocator's state ends before UNEXEC_ZONE_NOTES; from there to UNEXEC_ZONE_BLOCKS is the tool's. */
 #define UNEXEC_ZONE_NOTES 8192
 #define UNEXEC_ZONE_BLOCKS 16384
@@ -77,7 +89,6 @@ UNEXEC_INTERNAL int unexec_zone_next(const struct unexec_zone *, uint64_t *at, u
 UNEXEC_INTERNAL struct unexec_zone_counts unexec_zone_count(const struct unexec_zone *);
 
 /* heap.c: the zone in the reserve and those that take its overflow, for all threads. */
-UNEXEC_INTERNAL struct unexec_zone *unexec_heap_zone(void); /* the one in the reserve, or NULL */
 UNEXEC_INTERNAL void *unexec_heap_allocate(size_t bytes, size_t alignment);
 UNEXEC_INTERNAL void *unexec_heap_allocate_zeroed(size_t bytes);
 /* NULL where there is no memory; the block is then as it was. */
