@@ -5,12 +5,22 @@
  * @module
  */
 import { statSync } from 'node:fs';
-import { type ElfFile, EM, ET, FormatError, nameOf, PT, readElf, verifyElf } from '../formats/elf/index.ts';
+import {
+  type ElfFile,
+  EM,
+  ET,
+  FormatError,
+  isDebugFile,
+  isProgram,
+  nameOf,
+  readElf,
+  verifyElf,
+} from '../formats/elf/index.ts';
 import type { Finding } from '../formats/finding.ts';
 import type { ByteSource } from '../formats/source.ts';
 import { UnexecError } from './errors.ts';
 import { FileSource } from './file-source.ts';
-import { frozenFindings } from './verify.ts';
+import { frozenFindings, isFrozen } from './verify.ts';
 
 /** A finding; in a fat file, with the slice that it is about. */
 export interface FileFinding extends Finding {
@@ -68,21 +78,23 @@ function verifyElfSource(source: ByteSource, path: string): Omit<VerifiedFile, '
   } catch (error) {
     return { what: ['ELF'], findings: [unreadable(error, path)] };
   }
-  return { what: [describeElf(file)], findings: [...verifyElf(file), ...frozenFindings(file)] };
+  const findings = [...verifyElf(file, { mapsItself: isFrozen(file) }), ...frozenFindings(file)];
+  return { what: [describeElf(file)], findings };
 }
 
 function describeElf(file: ElfFile): string {
-  return `ELF ${nameOf(EM, file.header.machine).replace('EM_', '').toLowerCase()} ${kindOfElf(file)}`;
+  const machine = nameOf(EM, file.header.machine).replace('EM_', '').toLowerCase();
+  return `ELF ${machine} ${kindOfElf(file)}${isFrozen(file) ? ', frozen by unexec' : ''}`;
 }
 
-function kindOfElf({ header: { type }, segments }: ElfFile): string {
+function kindOfElf(file: ElfFile): string {
+  const { type } = file.header;
+  if (isDebugFile(file)) return 'debug file';
   switch (type) {
     case ET.ET_EXEC:
       return 'executable';
     case ET.ET_DYN:
-      return segments.some(segment => segment.type === PT.PT_INTERP)
-        ? 'position-independent executable'
-        : 'shared object';
+      return isProgram(file) ? 'position-independent executable' : 'shared object';
     case ET.ET_REL:
       return 'relocatable';
     case ET.ET_CORE:

@@ -33,10 +33,19 @@ export function verifyImage(path: string, image: ProcessImage): void {
   });
 }
 
+/** Whether unexec wrote this file. */
+export function isFrozen(file: ElfFile): boolean {
+  try {
+    return elfNotes(file).some(({ owner, type }) => owner === 'unexec' && type === NOTE.MANIFEST);
+  } catch (error) {
+    if (error instanceof FormatError) return false;
+    throw error;
+  }
+}
+
 /** What is wrong with a file that unexec wrote, by its own manifest; nothing for a file of others. */
 export function frozenFindings(file: ElfFile): Finding[] {
-  const isOurs = elfNotes(file).some(({ owner, type }) => owner === 'unexec' && type === NOTE.MANIFEST);
-  if (!isOurs) return [];
+  if (!isFrozen(file)) return [];
   let wrong: readonly string[];
   try {
     const manifest = manifestOf(file, 'the file');

@@ -34,6 +34,6 @@ export {
   newSymbol,
   readSymbols,
 } from './symbols.ts';
-export { verifyElf } from './verify/index.ts';
+export { isDebugFile, isProgram, type VerifyElfOptions, verifyElf } from './verify/index.ts';
 export { readSymbolVersions, type SymbolVersion } from './versions.ts';
 export { elfBytes, type Piece, piecesToBytes, writeElf } from './write.ts';

@@ -1,0 +1,171 @@
+/**
+ * Rules about section headers. Nothing that loads a program looks at them; linkers, debuggers and strip do.
+ * gABI 4.1, "Sections"; elfutils 0.188, src/elflint.c, check_sections().
+ *
+ * @module
+ */
+import { hex } from '../../errors.ts';
+import type { Finding } from '../../finding.ts';
+import { flagNames } from '../../names.ts';
+import { PF, PT, SHF, SHT } from '../constants.ts';
+import { type ElfFile, type ElfSection, hasFileBytes, readContents, sectionSize } from '../model.ts';
+import { Elf64_Ehdr, Elf64_Phdr, Elf64_Shdr } from '../structs.ts';
+import {
+  hasFlag,
+  isAllocated,
+  isDebugFile,
+  isLoadable,
+  isPowerOfTwo,
+  nameOfSection,
+  type Rule,
+  sectionEnd,
+  strict,
+  type VerifyElfOptions,
+} from './rule.ts';
+
+/** gABI: section 0 is all zeros but for the numbers that are too large for the header. */
+function* sectionZero({ sections: [zero] }: ElfFile): Iterable<Finding> {
+  if (zero === undefined) return;
+  const { address, offset, flags, align, entsize, nameOffset } = zero;
+  if (address === 0n && [offset, flags, align, entsize, nameOffset].every(value => (value ?? 0) === 0))
+    return;
+  yield strict(
+    'ELF_SECTION_ZERO',
+    'section 0 has fields that are not zero, expected only sh_size, sh_link and sh_info',
+  );
+}
+
+/** gABI: sh_addralign is 0, 1 or a power of two, and sh_addr a multiple of it. */
+function* alignment({ sections }: ElfFile): Iterable<Finding> {
+  for (const [index, section] of sections.entries()) {
+    const { align, address, type } = section;
+    if (type === SHT.SHT_NULL || align <= 1) continue;
+    const name = nameOfSection(section, index);
+    if (!isPowerOfTwo(align)) {
+      yield strict(
+        'ELF_SECTION_ALIGN',
+        `sh_addralign of ${name} is ${hex(align)}, expected 0, 1 or a power of two`,
+      );
+    } else if (address % BigInt(align) !== 0n) {
+      yield strict(
+        'ELF_SECTION_ALIGN',
+        `sh_addr of ${name} is ${hex(address)}, expected a multiple of its sh_addralign ${hex(align)}`,
+        { address },
+      );
+    }
+  }
+}
+
+/** gABI: "sections in a file may not overlap": neither each other nor the headers. */
+function* overlaps(file: ElfFile): Iterable<Finding> {
+  const { phoff = 0, shoff = 0, segments, sections } = file;
+  const parts = [
+    { name: 'the ELF header', start: 0, end: Elf64_Ehdr.size },
+    { name: 'the program headers', start: phoff, end: phoff + segments.length * Elf64_Phdr.size },
+    { name: 'the section headers', start: shoff, end: shoff + sections.length * Elf64_Shdr.size },
+    ...sections.map((section, index) => {
+      const start = section.offset ?? 0;
+      const size = hasFileBytes(section) ? sectionSize(section) : 0;
+      return { name: nameOfSection(section, index), start, end: start + size };
+    }),
+  ]
+    .filter(({ start, end }) => end > start)
+    .sort((a, b) => a.start - b.start);
+  let last = parts[0];
+  for (const part of parts.slice(1)) {
+    if (last !== undefined && part.start < last.end) {
+      yield strict(
+        'ELF_SECTION_OVERLAP',
+        `${part.name} begins at ${hex(part.start)}, expected it after the end ${hex(last.end)} of ${last.name}`,
+        { offset: part.start },
+      );
+    }
+    if (last === undefined || part.end > last.end) last = part;
+  }
+}
+
+/** Allocated sections do not share memory, but for .tbss, which takes none. */
+function* memoryOverlaps(file: ElfFile): Iterable<Finding> {
+  if (!isLoadable(file)) return;
+  const parts = file.sections
+    .map((section, index) => ({ section, index }))
+    .filter(({ section }) => isAllocated(section) && sectionSize(section) > 0 && !isThreadBss(section))
+    .sort((a, b) => (a.section.address < b.section.address ? -1 : 1));
+  for (const [i, { section, index }] of parts.entries()) {
+    const before = parts[i - 1];
+    if (!before || section.address >= sectionEnd(before.section)) continue;
+    yield strict(
+      'ELF_SECTION_OVERLAP',
+      `${nameOfSection(section, index)} begins at ${hex(section.address)}, expected it after the end ${hex(sectionEnd(before.section))} of ${nameOfSection(before.section, before.index)}`,
+      { address: section.address },
+    );
+  }
+}
+
+const isThreadBss = ({ type, flags }: ElfSection): boolean =>
+  type === SHT.SHT_NOBITS && hasFlag(flags, SHF.SHF_TLS);
+
+/** elflint: "alloc flag set but section not in any loaded segment"; its offset is that of its address. */
+function* inSegments(file: ElfFile, { mapsItself = false }: VerifyElfOptions): Iterable<Finding> {
+  if (!isLoadable(file) || isDebugFile(file) || file.segments.length === 0) return;
+  const loads = file.segments.filter(({ type }) => type === PT.PT_LOAD);
+  for (const [index, section] of file.sections.entries()) {
+    const size = sectionSize(section);
+    if (!isAllocated(section) || size === 0 || isThreadBss(section)) continue;
+    const { address, offset = 0, flags } = section;
+    const name = nameOfSection(section, index);
+    const load = loads.find(
+      segment =>
+        address >= segment.address && sectionEnd(section) <= segment.address + BigInt(segment.memorySize),
+    );
+    if (load === undefined) {
+      if (mapsItself) continue;
+      yield strict('ELF_SECTION_UNLOADED', `${name} is at ${hex(address)}, expected it within a PT_LOAD`, {
+        address,
+      });
+      continue;
+    }
+    const expected = Number(address - load.address) + load.offset;
+    if (hasFileBytes(section) && offset !== expected) {
+      yield strict(
+        'ELF_SECTION_OFFSET',
+        `sh_offset of ${name} is ${hex(offset)}, expected ${hex(expected)} as its PT_LOAD has it`,
+        {
+          offset,
+          address,
+        },
+      );
+    }
+    const needed =
+      (hasFlag(flags, SHF.SHF_WRITE) ? PF.PF_W : 0) | (hasFlag(flags, SHF.SHF_EXECINSTR) ? PF.PF_X : 0);
+    if ((load.flags & needed) !== needed) {
+      yield strict(
+        'ELF_SECTION_FLAGS',
+        `${name} is in a PT_LOAD with ${flagNames(PF, load.flags)}, expected ${flagNames(PF, needed)} with its flags ${flagNames(SHF, flags)}`,
+        { address },
+      );
+    }
+  }
+}
+
+/** gABI, "String Table": the first byte is a NUL, and so is the last. */
+function* stringTables({ sections }: ElfFile): Iterable<Finding> {
+  for (const [index, section] of sections.entries()) {
+    const size = sectionSize(section);
+    if (section.type !== SHT.SHT_STRTAB || !section.contents || size === 0) continue;
+    const { contents, offset = 0 } = section;
+    const isNul = (at: number): boolean => readContents(contents, at, 1)[0] === 0;
+    if (isNul(0) && isNul(size - 1)) continue;
+    const message = `${nameOfSection(section, index)} is a string table, expected it to begin and end with a NUL`;
+    yield strict('ELF_STRING_TABLE', message, { offset });
+  }
+}
+
+export const SECTION_RULES: readonly Rule[] = [
+  sectionZero,
+  alignment,
+  overlaps,
+  memoryOverlaps,
+  inSegments,
+  stringTables,
+];

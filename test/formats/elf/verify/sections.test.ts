@@ -1,0 +1,135 @@
+import { SHF, SHT } from '../../../../formats/elf/constants.ts';
+import { setSection } from '../support/spoil.ts';
+import { contents, section, testBreakages, word } from '../support/verify.ts';
+
+testBreakages([
+  ['a section 0 that is not null', 'strict', 'ELF_SECTION_ZERO', 'pie', setSection(0, { sh_flags: 1n })],
+  [
+    'an alignment that is no power of two',
+    'strict',
+    'ELF_SECTION_ALIGN',
+    'pie',
+    section('.text', { sh_addralign: 12n }),
+  ],
+  [
+    'an address off its alignment',
+    'strict',
+    'ELF_SECTION_ALIGN',
+    'pie',
+    section('.text', { sh_addralign: 0x10000n }),
+  ],
+  [
+    'sections that share bytes',
+    'strict',
+    'ELF_SECTION_OVERLAP',
+    'pie',
+    section('.comment', { sh_offset: 0x1000n }),
+  ],
+  [
+    'a section over the headers',
+    'strict',
+    'ELF_SECTION_OVERLAP',
+    'object',
+    section('.comment', { sh_offset: 0x10n }),
+  ],
+  [
+    'sections that share memory',
+    'strict',
+    'ELF_SECTION_OVERLAP',
+    'pie',
+    section('.bss', { sh_addr: 0x4020n }),
+  ],
+  [
+    'an allocated section that is not loaded',
+    'strict',
+    'ELF_SECTION_UNLOADED',
+    'pie',
+    section('.bss', { sh_size: 0x100000n }),
+  ],
+  [
+    'a section at another offset than its segment',
+    'strict',
+    'ELF_SECTION_OFFSET',
+    'pie',
+    section('.rodata', { sh_offset: 0x1000n }),
+  ],
+  [
+    'code in a segment without PF_X',
+    'strict',
+    'ELF_SECTION_FLAGS',
+    'pie',
+    section('.rodata', { sh_flags: BigInt(SHF.SHF_ALLOC | SHF.SHF_EXECINSTR) }),
+  ],
+  [
+    'a string table that does not begin with a NUL',
+    'strict',
+    'ELF_STRING_TABLE',
+    'pie',
+    contents('.strtab', 0, 0x41),
+  ],
+  [
+    'a string table that does not end with a NUL',
+    'strict',
+    'ELF_STRING_TABLE',
+    'object',
+    section('.strtab', { sh_size: 3n }),
+  ],
+]);
+
+testBreakages([
+  ['a link to no section', 'strict', 'ELF_SECTION_LINK', 'pie', section('.symtab', { sh_link: 999 })],
+  [
+    'a link to the wrong kind of section',
+    'strict',
+    'ELF_SECTION_LINK',
+    'pie',
+    section('.gnu.hash', { sh_link: 1 }),
+  ],
+  [
+    'relocations without symbols',
+    'strict',
+    'ELF_SECTION_LINK',
+    'object',
+    section('.rela.text', { sh_link: 1 }),
+  ],
+  [
+    'relocations of no section',
+    'strict',
+    'ELF_SECTION_INFO',
+    'object',
+    section('.rela.text', { sh_info: 0 }),
+  ],
+  [
+    'entries of a wrong size',
+    'strict',
+    'ELF_SECTION_ENTSIZE',
+    'pie',
+    section('.dynamic', { sh_entsize: 8n }),
+  ],
+  ['half an entry', 'strict', 'ELF_SECTION_SIZE', 'object', section('.rela.text', { sh_size: 25n })],
+  ['half a constructor', 'strict', 'ELF_SECTION_SIZE', 'pie', section('.init_array', { sh_size: 12n })],
+  ['strings of no size', 'strict', 'ELF_SECTION_MERGE', 'object', section('.debug_str', { sh_entsize: 0n })],
+  ['a group of a section that does not know', 'strict', 'ELF_GROUP', 'object', word('.group', 4, 1)],
+  ['a group of no section', 'strict', 'ELF_GROUP', 'object', word('.group', 4, 12345)],
+  [
+    'a compressed section of no known kind',
+    'strict',
+    'ELF_COMPRESSED',
+    'compressed',
+    word('.debug_info', 0, 7),
+  ],
+  [
+    'a compressed section that is loaded',
+    'strict',
+    'ELF_COMPRESSED',
+    'compressed',
+    section('.debug_info', { sh_flags: BigInt(SHF.SHF_ALLOC | SHF.SHF_COMPRESSED) }),
+  ],
+  [
+    'a compressed section without bytes',
+    'strict',
+    'ELF_COMPRESSED',
+    'compressed',
+    section('.debug_info', { sh_type: SHT.SHT_NOBITS }),
+  ],
+]);
