@@ -1,0 +1,136 @@
+/**
+ * Where the parts of __LINKEDIT go that have no place: one after the other in canonical order, the way
+ * ld(1) writes them, so that codesign(1) and strip(1) accept the file. cctools-1035, `libstuff/checkout.c`,
+ * dyld_order: each part begins where the one before it ends, so sizes are rounded up rather than gaps left.
+ *
+ * @module
+ */
+import { contentsSize } from '../contents.ts';
+import { FormatError, hex } from '../errors.ts';
+import { type LayoutPart, partOf } from '../parts.ts';
+import { findSegment } from './find.ts';
+import { pageSizeOf } from './header.ts';
+import { LINKEDIT_KINDS, type LinkeditBlob, type LinkeditKind, type MachOFile } from './model.ts';
+
+/** Where a part is, and how many bytes its command counts. */
+export interface BlobPlace {
+  readonly offset: number;
+  readonly size: number;
+}
+
+export interface LinkeditPlaces {
+  readonly blobs: ReadonlyMap<LinkeditKind, BlobPlace>;
+  readonly parts: readonly LayoutPart[];
+  /** What follows for the segment; undefined: it stays as it is. */
+  readonly segment: { readonly filesize: number; readonly vmsize: bigint } | undefined;
+}
+
+/** Parts whose size is rounded up: streams, after whose end zeros mean nothing. */
+const ROUNDED: ReadonlySet<LinkeditKind> = new Set<LinkeditKind>([
+  'rebase',
+  'bind',
+  'weak-bind',
+  'lazy-bind',
+  'export',
+  'chained-fixups',
+  'exports-trie',
+  'segment-split-info',
+  'function-starts',
+  'data-in-code',
+  'atom-info',
+  'function-variants',
+  'function-variant-fixups',
+  'code-sign-drs',
+  'linker-optimization-hint',
+]);
+
+/** Parts that keep a place even when they are of no bytes; the others are then at 0, as ld(1) has it. */
+const PLACED_WHEN_EMPTY: ReadonlySet<LinkeditKind> = new Set<LinkeditKind>([
+  'chained-fixups',
+  'exports-trie',
+  'segment-split-info',
+  'function-starts',
+  'data-in-code',
+  'atom-info',
+  'function-variants',
+  'function-variant-fixups',
+  'code-sign-drs',
+  'linker-optimization-hint',
+  'symbols',
+  'strings',
+  'code-signature',
+]);
+
+const ALIGN = 8;
+const SIGNATURE_ALIGN = 16;
+
+/**
+ * A place for every part; what has one keeps it.
+ *
+ * @throws FormatError `MACHO_NO_LINKEDIT` where parts need a place and there is no segment for them
+ */
+export function placeLinkedit(file: MachOFile): LinkeditPlaces {
+  const blobs = new Map<LinkeditKind, BlobPlace>();
+  const parts: LayoutPart[] = [];
+  const placing = file.linkedit.some(({ offset }) => offset === undefined);
+  const linkedit = placing ? linkeditOf(file) : undefined;
+  let end = linkedit?.fileoff ?? 0;
+  for (const blob of inOrder(file.linkedit)) {
+    const { kind, contents } = blob;
+    const { offset, size } = placeOf(blob, end);
+    blobs.set(kind, { offset, size });
+    const exact = contentsSize(contents);
+    parts.push(partOf(kind, offset, contents));
+    if (size > exact) parts.push(partOf(`the end of ${kind}`, offset + exact, new Uint8Array(size - exact)));
+    end = Math.max(end, offset + size);
+  }
+  if (!linkedit) return { blobs, parts, segment: undefined };
+  const filesize = end - linkedit.fileoff;
+  const vmsize = BigInt(roundUp(filesize, pageSizeOf(file.header)));
+  return { blobs, parts, segment: { filesize, vmsize } };
+}
+
+/**
+ * Moves all of __LINKEDIT to `fileoff`, to be laid out again without gaps.
+ *
+ * @throws FormatError `MACHO_NO_LINKEDIT`; `MACHO_TRAILING_BYTES` where the file goes on behind it, with
+ *   bytes that something may look for at that place
+ */
+export function relayLinkedit(file: MachOFile, fileoff: number): void {
+  const linkedit = linkeditOf(file);
+  const end = linkedit.fileoff + linkedit.filesize;
+  const isWithin = (offset: number): boolean => offset >= linkedit.fileoff && offset < end;
+  const behind = file.kept.find(({ offset }) => offset >= end);
+  if (behind) {
+    throw new FormatError(
+      'MACHO_TRAILING_BYTES',
+      `Mach-O: ${hex(contentsSize(behind.contents))} bytes at ${hex(behind.offset)} follow __LINKEDIT, expected it to end the file`,
+      { offset: behind.offset },
+    );
+  }
+  file.kept = file.kept.filter(({ offset }) => !isWithin(offset));
+  for (const blob of file.linkedit) blob.offset = undefined;
+  linkedit.fileoff = fileoff;
+}
+
+function placeOf({ kind, offset, contents }: LinkeditBlob, end: number): BlobPlace {
+  const exact = contentsSize(contents);
+  if (offset !== undefined) return { offset, size: exact };
+  if (exact === 0 && !PLACED_WHEN_EMPTY.has(kind)) return { offset: 0, size: 0 };
+  const align = kind === 'code-signature' ? SIGNATURE_ALIGN : ALIGN;
+  return { offset: roundUp(end, align), size: ROUNDED.has(kind) ? roundUp(exact, ALIGN) : exact };
+}
+
+const ORDER: ReadonlyMap<LinkeditKind, number> = new Map(LINKEDIT_KINDS.map((kind, index) => [kind, index]));
+
+const inOrder = (blobs: readonly LinkeditBlob[]): LinkeditBlob[] =>
+  [...blobs].sort((a, b) => (ORDER.get(a.kind) ?? 0) - (ORDER.get(b.kind) ?? 0));
+
+function linkeditOf(file: MachOFile) {
+  const linkedit = findSegment(file, '__LINKEDIT');
+  if (linkedit) return linkedit;
+  throw new FormatError('MACHO_NO_LINKEDIT', 'Mach-O: the file has no segment __LINKEDIT, expected one');
+}
+
+/** Not with `&`: an offset may be beyond 2^31. */
+const roundUp = (value: number, unit: number): number => Math.ceil(value / unit) * unit;
