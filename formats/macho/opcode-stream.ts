@@ -98,11 +98,20 @@ export class OpcodeReader {
 
   /** @throws FormatError with the code given where the stream ends before the NUL */
   string(): string {
+    return decoder.decode(this.stringBytes());
+  }
+
+  /**
+   * The bytes of a string without its NUL, a view.
+   *
+   * @throws FormatError with the code given where the stream ends before the NUL
+   */
+  stringBytes(): Uint8Array {
     const end = this.#bytes.indexOf(0, this.at);
     if (end < 0) throw this.fault(this.at, 'hold a string that does not end, expected a NUL', this.at);
-    const text = decoder.decode(this.#bytes.subarray(this.at, end));
+    const bytes = this.#bytes.subarray(this.at, end);
     this.at = end + 1;
-    return text;
+    return bytes;
   }
 
   /** `Mach-O: the rebase opcodes at 0x12 <sentence>`. */
