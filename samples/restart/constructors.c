@@ -25,6 +25,7 @@ int main(void) {
   printf("constructors ran %d time(s), %s\n", constructed, made);
   printf("thread-local: %d '%s'\n", counter, scratch); /* 41 '' in every life */
   snprintf(scratch, sizeof scratch, "of life %d", lives);
+  fflush(stdout);
   unexec_freeze(&args);
   return 0;
 }

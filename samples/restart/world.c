@@ -27,8 +27,7 @@ static struct entry *lookup(unsigned number) {
   snprintf(name, sizeof name, "entry %u of the world", number);
   struct entry **slot = &table[number * 2654435761u >> 26];
   while (*slot != NULL && strcmp((*slot)->name, name) != 0) slot = &(*slot)->next;
-  last_slot = slot;
-  if (*slot != NULL) return *slot;
+  if (*(last_slot = slot) != NULL) return *slot;
   *slot = calloc(1, sizeof **slot);
   **slot = (struct entry){NULL, newest, strdup(name), operations[number % 3], number};
   return newest = *slot;
@@ -54,7 +53,8 @@ static void play(void) {
 int main(int argc, char **argv) {
   struct unexec_args args;
   printf("%s\n", unexec_restarted() ? "restarted" : "started");
-  for (int i = argc > 1 ? atoi(argv[1]) : 1; i > 0; i--) play();
-  unexec_freeze(&args); /* the next life plays the next round */
+  do
+    for (int i = argc > 1 ? atoi(argv[1]) : 1; i > 0; i--) play();
+  while (fflush(stdout) == 0 && unexec_freeze(&args)); /* 1: it goes on here (resume); 0: main comes again (restart) */
   return 0;
 }
