@@ -30,6 +30,7 @@ export {
 } from './freeze.ts';
 export { FREEZE_POINT_HELP, type FreezePoint, freezePointText, parseFreezePoint } from './freeze-point.ts';
 export type { Manifest, ManifestRegion } from './manifest.ts';
+export { type PrepareOptions, type PrepareReport, prepare } from './prepare.ts';
 export { readManifest } from './read-manifest.ts';
 export type { DataRef, LabelRef, Slot, Step, StepArgument } from './restorer/steps.ts';
 export type { KernelFeatures } from './styles/resume/plan.ts';

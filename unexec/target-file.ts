@@ -1,7 +1,7 @@
 /**
  * The file to be written: made beside the target under another name, made durable, and renamed onto it.
  * Whatever happens on the way, the target is the old one or the new one, whole. Mode 0700 less the
- * umask: the file holds a process's memory.
+ * umask, unless told otherwise: the file holds a process's memory.
  *
  * A process that is killed (SIGKILL) cannot remove its temporary file. The name says who made it, and the
  * next one to write into that directory removes what dead processes left. Facts: open(2), rename(2).
@@ -40,12 +40,12 @@ export interface TargetFile {
 }
 
 /**
- * Opens a temporary file beside the target.
+ * Opens a temporary file beside the target, which will get this mode less the umask.
  *
  * @throws UnexecError `TARGET_IS_LINK`, `TARGET_IS_NOT_A_FILE`, `TARGET_NOT_OURS`, `TARGET_UNWRITABLE`,
  *   `TARGET_NO_SPACE`
  */
-export async function openTarget(target: string): Promise<TargetFile> {
+export async function openTarget(target: string, { mode = MODE } = {}): Promise<TargetFile> {
   const path = resolve(target);
   if (target.endsWith('/')) throw notAFile(path, 'names a directory');
   checkReplaceable(path);
@@ -77,7 +77,7 @@ export async function openTarget(target: string): Promise<TargetFile> {
     },
     async commit() {
       try {
-        await handle.chmod(MODE & ~process.umask());
+        await handle.chmod(mode & ~process.umask());
         await handle.sync();
         await close();
         checkReplaceable(path);

@@ -37,6 +37,9 @@ export const unexec_zone_header = struct({
   page_size: u64,
   generation: u32,
   is_default: u32,
+  /** 1 while a thread is inside the allocator. */
+  busy: u32,
+  unused: u32,
 });
 export type unexec_zone_header = Value<typeof unexec_zone_header>;
 
@@ -70,7 +73,7 @@ export interface StartedZone {
  * Reads a zone's header from the first bytes of the reserve; undefined where no zone was started.
  *
  * @throws UnexecError `ZONE_DAMAGED` when it contradicts itself, `ZONE_OVERFLOW` when the reserve was too
- *   small, so that blocks lie outside of it
+ *   small, so that blocks lie outside of it, `ZONE_BUSY`
  */
 export function readZoneHeader(head: Uint8Array, reserveSize: number): StartedZone | undefined {
   const header = unexec_zone_header.read(viewOf(head), 0, true);
@@ -81,6 +84,11 @@ export function readZoneHeader(head: Uint8Array, reserveSize: number): StartedZo
   if (size !== BigInt(reserveSize)) throw damaged('size', `${size}, expected ${reserveSize}`);
   if (high_water > size || high_water < BigInt(BLOCKS_OFFSET)) {
     throw damaged('high_water', `${high_water}, expected ${BLOCKS_OFFSET} to ${size}`);
+  }
+  if (header.busy !== 0) {
+    throw new UnexecError('ZONE_BUSY', 'a thread stands inside the allocator of the zone', {
+      hint: 'freeze at a moment at which no thread allocates: unexec_freeze(), or --at stop',
+    });
   }
   if (used > size) throw damaged('used', `${used}, expected at most ${size}`);
   if (overflow !== 0n) {
