@@ -1,0 +1,71 @@
+/**
+ * The runtime's malloc zone in Mach-O programs, under the loader of test/support/macho, whose libmalloc
+ * dispatches over zones as Apple's does. What no test here can have is Apple's libmalloc itself.
+ */
+import { join } from 'node:path';
+import test from 'ava';
+import { prepare } from '../../../unexec/index.ts';
+import { runMachO } from '../../support/macho/loader.ts';
+import {
+  compileMachO,
+  FIXUP_STYLES,
+  type FixupStyle,
+  MACHO_ARCHES,
+  type MachOArch,
+} from '../../support/macho/toolchain.ts';
+import { run } from '../../support/run.ts';
+import { buildWithRuntime, MIB } from '../../support/runtime.ts';
+import { sandbox } from '../../support/sandbox.ts';
+
+const directory = sandbox('runtime-darwin');
+const RUNTIME = 'unexec/runtime/unexec-runtime.c';
+const FIXTURE = 'test/fixtures/runtime/darwin.c';
+
+function link(sources: readonly string[], name: string, arch: MachOArch, fixups: FixupStyle): string {
+  // For the compiler to leave calls of malloc whose result it could foresee.
+  return compileMachO({
+    sources,
+    arch,
+    fixups,
+    directory,
+    name,
+    compileFlags: ['-fno-builtin', '-Wextra', '-Werror'],
+  });
+}
+
+for (const arch of MACHO_ARCHES) {
+  for (const fixups of FIXUP_STYLES) {
+    test(`the zone is the default one and does what libmalloc asks of it: ${arch}, ${fixups}`, async t => {
+      const extend = fixups === 'chained';
+      const program = link([FIXTURE, RUNTIME], `zones-${arch}-${fixups}`, arch, fixups);
+      const prepared = join(directory, `${arch}-${fixups}.prepared`);
+      const { runtime } = await prepare(program, prepared, { reserve: 4 * MIB, extend });
+      t.true(runtime);
+      t.like(await runMachO(prepared, [], { arch }), { stdout: 'done\n', stderr: '', status: 0 });
+    });
+  }
+}
+
+test('a program that was not prepared runs on the malloc of the system', async t => {
+  const sources = [RUNTIME, 'samples/restart/world.c'];
+  const program = link(sources, 'unprepared', 'x86_64', 'chained');
+  const { stdout, status } = await runMachO(program, [], { arch: 'x86_64' });
+  t.is(status, 0);
+  t.regex(
+    stdout,
+    /^started\nround 1 \[1: 1000 of 1000, \d+\] entry 1299 of the world\nfault of the zone: none\n$/,
+  );
+});
+
+test('a program says the same with and without a reserve, as Mach-O and as ELF', async t => {
+  const sources = [RUNTIME, 'samples/restart/tables.c'];
+  const program = link(sources, 'tables', 'arm64', 'chained');
+  const prepared = join(directory, 'tables.prepared');
+  await prepare(program, prepared, { reserve: MIB });
+  const elf = buildWithRuntime({ source: 'samples/restart/tables.c', output: join(directory, 'tables.elf') });
+  const { stdout } = await run(elf);
+  t.true(stdout.endsWith('itialised strcmp\n'));
+  for (const path of [program, prepared]) {
+    t.like(await runMachO(path, [], { arch: 'arm64' }), { stdout, status: 0 }, path);
+  }
+});
