@@ -25,6 +25,8 @@ export const PACKAGES = [
   { name: 'gcc', proof: '/usr/bin/gcc', neededFor: ['test', 'bench'] },
   { name: 'g++', proof: '/usr/bin/g++', neededFor: ['test', 'bench'] },
   { name: 'libc6-dev', proof: '/usr/include/stdio.h', neededFor: ['test', 'bench'] },
+  { name: 'make', proof: '/usr/bin/make', neededFor: ['test'] },
+  { name: 'cmake', proof: '/usr/bin/cmake', neededFor: ['test'] },
   // What builds and runs Mach-O samples.
   { name: 'clang-19', proof: '/usr/bin/clang-19', neededFor: ['test'] },
   { name: 'lld-19', proof: '/usr/bin/ld64.lld-19', neededFor: ['test'] },
