@@ -41,6 +41,7 @@ export * from './data-in-code.ts';
 export * from './exports-trie.ts';
 export * from './fat.ts';
 export * from './find.ts';
+export * from './fixups.ts';
 export * from './function-starts.ts';
 export { isFat, isMachO, pageSizeOf } from './header.ts';
 export { headerRoom } from './header-room.ts';
