@@ -288,12 +288,19 @@ int unexec_heap_free(void *block)
     return zone != NULL;
 }
 
-int unexec_heap_owns(const void *block)
+/* Whether a block needs a closer look, without the lock: no overflow zone, no block outside the reserve. */
+static int may_own(const void *block)
 {
     struct unexec_zone *zone = reserve_zone();
-    if (zone != NULL && lies_in(block, zone, header_of(zone)->size))
-        return 1;
+    return (zone != NULL && lies_in(block, zone, header_of(zone)->size)) ||
+           __atomic_load_n(&heap.overflow_zones, __ATOMIC_RELAXED) != 0;
+}
+
+int unexec_heap_owns(const void *block)
+{
     struct overflow_zone *overflow;
+    if (!may_own(block))
+        return 0;
     unexec_heap_lock();
     int owns = zone_of(block, &overflow) != NULL;
     unexec_heap_unlock();
@@ -303,6 +310,8 @@ int unexec_heap_owns(const void *block)
 size_t unexec_heap_size(const void *block)
 {
     struct overflow_zone *overflow;
+    if (!may_own(block))
+        return 0;
     unexec_heap_lock();
     struct unexec_zone *zone = zone_of(block, &overflow);
     size_t size = zone == NULL || unexec_zone_fault(zone, block) != NULL ? 0 : unexec_zone_size(block);
