@@ -40,6 +40,24 @@ export interface Manifest {
   readonly steps: { readonly address: string; readonly size: number };
 }
 
+/** What a file of the restart style says of itself. Addresses are the file's. */
+export interface RestartManifest {
+  readonly version: typeof MANIFEST_VERSION;
+  /** Version of unexec. */
+  readonly tool: string;
+  readonly style: 'restart';
+  readonly arch: string;
+  readonly program: string;
+  readonly argv: readonly string[];
+  /** `stop`, …, or `core`. */
+  readonly freezePoint: string;
+  /** ISO 8601, UTC. */
+  readonly frozenAt: string;
+  /** How many times this program has been dumped, one after the other. */
+  readonly generation: number;
+  readonly pointers: { readonly found: 'comparison' | 'scan'; readonly count: number };
+}
+
 export interface ManifestRegion {
   readonly start: string;
   readonly size: number;
@@ -102,5 +120,5 @@ export function resumeManifest(image: ProcessImage, facts: ManifestFacts): Manif
   };
 }
 
-export const encodeManifest = (manifest: Manifest): Uint8Array =>
+export const encodeManifest = (manifest: Manifest | RestartManifest): Uint8Array =>
   new TextEncoder().encode(JSON.stringify(manifest));

@@ -1,0 +1,290 @@
+/**
+ * The `restart` style for Mach-O: the program's file again, with its writable segments as they are in memory,
+ * its zone in the reserve, and a fixup for every pointer. The system's own loader starts it, and main runs
+ * again and finds everything initialised.
+ *
+ * @module
+ */
+import { basename } from 'node:path';
+import {
+  atAddress,
+  contentsSize,
+  type FileFixups,
+  type MachOFile,
+  MH_FLAGS,
+  readContents,
+  readFixups,
+  segmentsOf,
+} from '../../formats/macho/index.ts';
+import { viewOf } from '../../formats/struct.ts';
+import { UnexecError } from '../errors.ts';
+import { findReserve, type Reserve } from '../macho/reserve.ts';
+import type { Stretch } from '../macho/stretches.ts';
+import type { RestartManifest } from '../manifest.ts';
+import type { TargetFile } from '../target-file.ts';
+import {
+  NOTES_OFFSET,
+  NOTES_ROOM,
+  readZoneHeader,
+  type StartedZone,
+  unexec_reserve,
+  unexec_zone_header,
+} from '../zones/reserve.ts';
+import { type BoundWords, readBoundWords } from './restart-macho/bound-words.ts';
+import type { Patch } from './restart-macho/dump-segment.ts';
+import { placeIn, planFixups } from './restart-macho/fixup-plan.ts';
+import { type FoundPointers, findPointers, type Run } from './restart-macho/found-pointers.ts';
+import { settleInitialisers } from './restart-macho/initialisers.ts';
+import { encodeReserveNotes } from './restart-macho/notes.ts';
+import { settleOutward } from './restart-macho/outward.ts';
+import { dumpedSegments, loadersWords } from './restart-macho/territory.ts';
+import { type WrittenSegmentReport, writeRestartFile } from './restart-macho/write-file.ts';
+
+export interface RestartInput {
+  /** The executable that was run; it is changed. */
+  readonly file: MachOFile;
+  /** Its path, for messages. */
+  readonly path: string;
+  readonly first: Run;
+  /** Another run of it that did the same. */
+  readonly second: Run | undefined;
+  /** Refuse what is not certain. */
+  readonly strict: boolean;
+  readonly manifest: Pick<RestartManifest, 'tool' | 'argv' | 'freezePoint' | 'frozenAt'>;
+  readonly onProgress: (done: number, total: number) => void;
+}
+
+export interface RestartWritten {
+  /** Bytes of the file, holes included. */
+  readonly size: number;
+  readonly segments: readonly WrittenSegmentReport[];
+  readonly zone: StartedZone | undefined;
+  readonly pointers: FoundPointers['counts'] & {
+    readonly method: FoundPointers['method'] | 'none';
+    /** Words that lead out of the program and became binds of an imported symbol. */
+    readonly bound: number;
+    /** Words that lead out of the program and are lost. */
+    readonly lost: number;
+  };
+  /** Constructors that will not run again. */
+  readonly dropped: number;
+  readonly generation: number;
+  /** A line for each word that is not certain. */
+  readonly doubtful: readonly string[];
+}
+
+/** Writes the new executable into the open target; the caller commits it. */
+export async function writeRestart(input: RestartInput, target: TargetFile): Promise<RestartWritten> {
+  const { file, first } = input;
+  const { memory } = first.image;
+
+  // 1. What the file says: fixups, and where the reserve is. What memory says: the zone in it.
+  const fixups = readFixups(file);
+  checkSlides(input, fixups);
+  const reserve = findReserve(file);
+  const zone = readZone(reserve, first);
+
+  // 2. What is dumped, and what stays the loader's.
+  const isLoaders = loadersWords(file);
+  const bound = readBoundWords({
+    binds: fixups.binds,
+    isLoaders,
+    memory,
+    slide: first.slide,
+    ...addressesOf(file, first),
+  });
+  const dumped = dumpedSegments(file, extentOf(reserve), zone?.highWater ?? 0, boundOffsets(file, bound));
+
+  // 3. The pointers in it.
+  const isFixed = (file.header.flags & MH_FLAGS.MH_PIE) === 0;
+  const found = isFixed
+    ? undefined
+    : findPointers({ file, dumped, ignored: notesOf(file, reserve), first, second: input.second });
+  const outward = found && settleOutward(file, first, found, bound.importOf);
+  const doubtful = [...(found?.remarks ?? []), ...(outward?.remarks ?? [])];
+  if (input.strict) refuseDoubtful(input.path, found, outward?.lost ?? 0, doubtful);
+
+  // 4. What must be fixed, and which initialisers run again.
+  const targets = targetsOf(fixups);
+  const targetOf = (address: bigint): bigint | undefined => targets.get(address) ?? plainWord(file, address);
+  const start = reserve && targetOf(reserve.address + BigInt(unexec_reserve.offsets.start));
+  const initialisers = settleInitialisers(file, start, targetOf);
+  const unfixed = new Set(initialisers.flatMap(settled => settled.unfixed));
+  const plan = planFixups({
+    file,
+    fixups,
+    dumped,
+    found: found?.slots ?? new Map(),
+    bound: bound.kept,
+    added: outward?.added ?? new Map(),
+    unfixed,
+  });
+
+  // 5. What the tool itself writes into memory: the generation, the notes, words that are no pointers any more.
+  const generation = (zone?.generation ?? 0) + 1;
+  const manifest: RestartManifest = {
+    version: 1,
+    style: 'restart',
+    arch: first.image.arch,
+    program: basename(input.path),
+    generation,
+    pointers: { found: found?.method ?? 'scan', count: found?.counts.pointers ?? 0 },
+    ...input.manifest,
+  };
+  const patches = patchesOf(file, reserve, zone, manifest, unfixed);
+
+  // 6. The file, streamed, signed.
+  const written = await writeRestartFile(
+    {
+      file,
+      fixups,
+      first,
+      dumped,
+      plan,
+      initialisers,
+      patches,
+      reserve,
+      zone,
+      nulled: outward?.nulled ?? new Map(),
+      onProgress: input.onProgress,
+    },
+    target,
+  );
+  return {
+    ...written,
+    zone,
+    pointers: {
+      ...(found?.counts ?? { pointers: 0, outward: 0, doubtful: 0, unexplained: 0 }),
+      method: found?.method ?? 'none',
+      bound: [...(outward?.added.values() ?? [])].reduce((sum, { length }) => sum + length, 0),
+      lost: outward?.lost ?? 0,
+    },
+    dropped: initialisers.reduce((sum, settled) => sum + settled.dropped, 0),
+    generation,
+    doubtful,
+  };
+}
+
+function checkSlides({ file, path, first, second }: RestartInput, { style }: FileFixups): void {
+  const isPie = (file.header.flags & MH_FLAGS.MH_PIE) !== 0;
+  if (!isPie && (first.slide !== 0n || (second?.slide ?? 0n) !== 0n)) {
+    throw new UnexecError(
+      'SLIDE_OF_FIXED',
+      `${path} is not position independent, and yet slid by ${first.slide} bytes`,
+      { path },
+    );
+  }
+  if (isPie && style === 'none') {
+    throw new UnexecError(
+      'NO_FIXUPS',
+      `${path} is position independent, and has neither LC_DYLD_INFO nor LC_DYLD_CHAINED_FIXUPS`,
+      { path, hint: 'link it for macOS 10.6 or newer' },
+    );
+  }
+}
+
+function readZone(reserve: Reserve | undefined, { image, slide }: Run): StartedZone | undefined {
+  if (reserve?.base === undefined) return undefined;
+  const head = new Uint8Array(unexec_zone_header.size);
+  image.memory.read(reserve.base + slide, head);
+  return readZoneHeader(head, reserve.size);
+}
+
+const extentOf = (reserve: Reserve | undefined) =>
+  reserve?.base === undefined ? undefined : { base: reserve.base, size: reserve.size };
+
+/** What is in the program's image and what is mapped at all, by addresses of the process. */
+function addressesOf(file: MachOFile, { image, slide }: Run) {
+  const own = segmentsOf(file).filter(({ initprot }) => initprot !== 0);
+  return {
+    isInImage: (address: bigint) =>
+      own.some(({ vmaddr, vmsize }) => address >= vmaddr + slide && address < vmaddr + vmsize + slide),
+    isMapped: (address: bigint) =>
+      image.regions.some(({ start, size }) => address >= start && address < start + BigInt(size)),
+  };
+}
+
+function boundOffsets(file: MachOFile, { kept }: BoundWords): (index: number) => number[] {
+  const place = placeIn(file);
+  const offsets = segmentsOf(file).map((): number[] => []);
+  for (const { address } of kept) {
+    const { index, offset } = place(address);
+    offsets[index]?.push(offset);
+  }
+  return index => offsets[index] ?? [];
+}
+
+/** The room for notes has addresses in text form, and no pointers. */
+function notesOf(file: MachOFile, reserve: Reserve | undefined): Map<number, Stretch[]> {
+  if (reserve?.base === undefined) return new Map();
+  const { index, offset } = placeIn(file)(reserve.base);
+  const start = offset + NOTES_OFFSET;
+  return new Map([[index, [{ start, end: start + NOTES_ROOM }]]]);
+}
+
+function targetsOf({ rebases }: FileFixups): Map<bigint, bigint> {
+  const targets = new Map<bigint, bigint>();
+  for (const { address, target } of rebases) targets.set(address, target);
+  return targets;
+}
+
+function wordAt(file: MachOFile, address: bigint): Uint8Array | undefined {
+  const contents = atAddress(file, address);
+  return contents && contentsSize(contents) >= 8 ? readContents(contents, 0, 8) : undefined;
+}
+
+/** Without a rebase, the word itself is the address: programs that are not position independent. */
+function plainWord(file: MachOFile, address: bigint): bigint | undefined {
+  if ((file.header.flags & MH_FLAGS.MH_PIE) !== 0) return undefined;
+  const bytes = wordAt(file, address);
+  return bytes && viewOf(bytes).getBigUint64(0, true);
+}
+
+function refuseDoubtful(
+  path: string,
+  found: FoundPointers | undefined,
+  lost: number,
+  lines: readonly string[],
+): void {
+  const count = (found?.counts.doubtful ?? 0) + (found?.counts.unexplained ?? 0) + lost;
+  if (count === 0) return;
+  throw new UnexecError(
+    'DOUBTFUL_WORDS',
+    `${path} has ${count} words of which it is not certain what they are`,
+    {
+      path,
+      hint: 'without --strict they are told and kept; two runs (--compare) leave fewer of them',
+      reasons: lines.slice(0, 50).map(what => ({
+        code: 'DOUBTFUL_WORD',
+        what,
+        remedy: 'clear it before the freeze, or leave out --strict',
+      })),
+    },
+  );
+}
+
+function patchesOf(
+  file: MachOFile,
+  reserve: Reserve | undefined,
+  zone: StartedZone | undefined,
+  manifest: RestartManifest,
+  unfixed: ReadonlySet<bigint>,
+): Map<number, Patch[]> {
+  const place = placeIn(file);
+  const patches = new Map<number, Patch[]>();
+  const patch = (address: bigint, bytes: Uint8Array): void => {
+    const { index, offset } = place(address);
+    patches.set(index, [...(patches.get(index) ?? []), { offset, bytes }]);
+  };
+  for (const address of unfixed) patch(address, new Uint8Array(8));
+  if (reserve?.base === undefined || zone === undefined) return patches;
+  const generation = new Uint8Array(4);
+  viewOf(generation).setUint32(0, manifest.generation, true);
+  patch(reserve.base + BigInt(unexec_zone_header.offsets.generation), generation);
+  const { size, used, highWater, pageSize, isDefault } = zone;
+  const zones = [
+    { kind: 'reserve' as const, base: reserve.base, size, used, highWater, pageSize, isDefault },
+  ];
+  patch(reserve.base + BigInt(NOTES_OFFSET), encodeReserveNotes(manifest, zones));
+  return patches;
+}

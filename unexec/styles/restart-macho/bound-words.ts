@@ -1,0 +1,83 @@
+/**
+ * The words that the loader bound to symbols of libraries: which of them the program has left alone (they
+ * stay binds), which it has overwritten (they become data), and which import a value in memory stands
+ * for, so that a pointer to a library's function that the program stored elsewhere becomes a bind too.
+ *
+ * @module
+ */
+import type { FileBind } from '../../../formats/macho/index.ts';
+import type { MemoryReader } from '../../image.ts';
+
+export interface BoundWords {
+  /** Binds whose word holds what the loader put there. */
+  readonly kept: readonly FileBind[];
+  /** Binds whose word the program has written. */
+  readonly overwritten: readonly FileBind[];
+  /** Value in memory → an import that has this value, without addend. */
+  readonly importOf: ReadonlyMap<bigint, FileBind>;
+}
+
+export interface BoundWordsInput {
+  readonly binds: readonly FileBind[];
+  /** Whether only the loader writes to the word at this address (of the file). */
+  readonly isLoaders: (address: bigint) => boolean;
+  readonly memory: MemoryReader;
+  readonly slide: bigint;
+  /** Whether an address of the process is in the program's own image. */
+  readonly isInImage: (address: bigint) => boolean;
+  /** Whether anything is mapped at an address of the process. */
+  readonly isMapped: (address: bigint) => boolean;
+}
+
+/** Sorts the binds by what memory holds now. */
+export function readBoundWords(input: BoundWordsInput): BoundWords {
+  const read = wordReader(input.memory, input.slide);
+  const values = new Map<string, bigint>();
+  const importOf = new Map<bigint, FileBind>();
+  const isUsable = (bind: FileBind, value: bigint): boolean =>
+    bind.addend === 0n && value !== 0n && !input.isInImage(value);
+  // A lazy pointer holds the address of its stub helper until it is first called.
+  for (const bind of input.binds) {
+    if (bind.lazy || !input.isLoaders(bind.address)) continue;
+    const value = read(bind.address) - bind.addend;
+    values.set(nameOf(bind), value);
+    if (isUsable(bind, value)) importOf.set(value, bind);
+  }
+
+  const kept: FileBind[] = [];
+  const overwritten: FileBind[] = [];
+  for (const bind of input.binds) {
+    if (input.isLoaders(bind.address)) {
+      kept.push(bind);
+      continue;
+    }
+    const value = read(bind.address);
+    const expected = values.get(nameOf(bind));
+    const isKept =
+      expected === undefined ? isPlausible(value, bind, input) : value === expected + bind.addend;
+    if (!isKept) overwritten.push(bind);
+    else {
+      kept.push(bind);
+      if (isUsable(bind, value)) importOf.set(value, bind);
+    }
+  }
+  return { kept, overwritten, importOf };
+}
+
+/**
+ * Where nothing says what the loader put there: something outside of the program (its own definitions
+ * are rebased, not bound), or 0 for an import that may be missing.
+ */
+const isPlausible = (value: bigint, bind: FileBind, { isInImage, isMapped }: BoundWordsInput): boolean =>
+  value === 0n ? bind.weak : !isInImage(value) && isMapped(value);
+
+const nameOf = ({ symbol, libOrdinal }: FileBind): string => `${libOrdinal} ${symbol}`;
+
+function wordReader(memory: MemoryReader, slide: bigint): (address: bigint) => bigint {
+  const bytes = new Uint8Array(8);
+  const view = new DataView(bytes.buffer);
+  return address => {
+    memory.read(address + slide, bytes);
+    return view.getBigUint64(0, true);
+  };
+}

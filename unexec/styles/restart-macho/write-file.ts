@@ -1,0 +1,236 @@
+/**
+ * Writes the file that the plan describes: dumped segments are streamed to their places, then the commands,
+ * __LINKEDIT and everything else around them; last the signature.
+ *
+ * @module
+ */
+import { basename } from 'node:path';
+import { hex } from '../../../formats/errors.ts';
+import {
+  addNote,
+  DYLD_CHAINED_PTR,
+  type FileFixups,
+  findBlob,
+  findCommands,
+  findSegment,
+  headerRoom,
+  LC,
+  type MachOFile,
+  type MachOSection,
+  note_command,
+  pageSizeOf,
+  readChainedFixups,
+  readNotes,
+  relayLinkedit,
+  removeCommand,
+  segmentsOf,
+  wholeContents,
+} from '../../../formats/macho/index.ts';
+import { type Reason, UnexecError } from '../../errors.ts';
+import type { Reserve } from '../../macho/reserve.ts';
+import { signatureFacts, signatureRoom, writeSigned } from '../../macho/write-signed.ts';
+import type { TargetFile } from '../../target-file.ts';
+import { NOTES_OFFSET, NOTES_ROOM, type StartedZone } from '../../zones/reserve.ts';
+import {
+  type ChainEncoding,
+  chainedPages,
+  dumpSegment,
+  type Patch,
+  type SegmentJob,
+} from './dump-segment.ts';
+import { endOfContents } from './end-of-contents.ts';
+import { setChains, setOpcodes } from './fixup-blobs.ts';
+import type { SegmentFixups } from './fixup-plan.ts';
+import type { Run } from './found-pointers.ts';
+import type { SettledInitialisers } from './initialisers.ts';
+import { NOTE_OWNER } from './notes.ts';
+import { nameOfPlace } from './place-name.ts';
+import { type PlacedSegment, placeSegments } from './segments.ts';
+import type { DumpedSegment } from './territory.ts';
+
+export interface FilePlan {
+  readonly file: MachOFile;
+  readonly fixups: FileFixups;
+  readonly first: Run;
+  readonly dumped: readonly DumpedSegment[];
+  /** By index of the segment, as all that follows. */
+  readonly plan: readonly SegmentFixups[];
+  readonly nulled: ReadonlyMap<number, Float64Array>;
+  readonly patches: ReadonlyMap<number, readonly Patch[]>;
+  readonly initialisers: readonly SettledInitialisers[];
+  readonly reserve: Reserve | undefined;
+  readonly zone: StartedZone | undefined;
+  /** Bytes written, and in all. */
+  readonly onProgress: (done: number, total: number) => void;
+}
+
+export interface WrittenSegmentReport {
+  readonly name: string;
+  readonly address: bigint;
+  /** Bytes in memory. */
+  readonly memory: number;
+  /** Bytes in the file. */
+  readonly file: number;
+  /** Of these, bytes of pages that are not zero. */
+  readonly stored: number;
+}
+
+/** @throws UnexecError `POINTER_UNALIGNED`, `IMAGE_TOO_LARGE`; FormatError */
+export async function writeRestartFile(
+  filePlan: FilePlan,
+  target: TargetFile,
+): Promise<{ size: number; segments: WrittenSegmentReport[] }> {
+  const { file, first, initialisers } = filePlan;
+  const page = pageSizeOf(file.header);
+  const signature = signatureFacts(file, basename(target.path));
+  const chained = chainEncoding(filePlan);
+  if (chained !== undefined) checkChainable(filePlan, chained);
+
+  // 1. Segments get their places.
+  settleSections(file, initialisers);
+  const placed = placeSegments(
+    file,
+    filePlan.dumped,
+    heapOf(filePlan),
+    ({ segment, size }) => endOfContents(first.image, segment.vmaddr + first.slide, size),
+    page,
+  );
+
+  // 2. Their contents are streamed there. Process and executable are read for the last time.
+  const jobs = placed.flatMap(segment => jobOf(filePlan, segment));
+  const total = jobs.reduce((sum, { job }) => sum + job.filesize, 0);
+  let done = 0;
+  const pageStarts = new Map<number, Uint16Array>();
+  const stored = new Map<number, number>();
+  for (const { index, job } of jobs) {
+    const encoding = { slide: first.slide, chained };
+    const written = await dumpSegment(job, encoding, target.handle, bytes => {
+      done += bytes;
+      filePlan.onProgress(done, total);
+    });
+    stored.set(index, written.stored);
+    pageStarts.set(index, written.pageStarts);
+  }
+
+  // 3. The commands, and __LINKEDIT behind it all.
+  const rewritten = new Set(jobs.map(({ index }) => index));
+  for (const { index, before, after } of placed) {
+    Object.assign(before, rewritten.has(index) ? { ...after, contents: undefined } : after);
+  }
+  if (chained !== undefined) setChains(file, pageStarts, chained.pageSize);
+  else if (filePlan.fixups.style === 'dyld-info') setOpcodes(file, filePlan.plan);
+  setNote(filePlan);
+  const end = placed.reduce((most, { after }) => Math.max(most, after.fileoff + after.filesize), 0);
+  relayLinkedit(file, Math.ceil(end / page) * page);
+  const size = await writeSigned(file, target.handle, target.temporaryPath, signature);
+  const segments = placed.map(({ index, after }) => ({
+    name: after.segname,
+    address: after.vmaddr,
+    memory: Number(after.vmsize),
+    file: after.filesize,
+    stored: stored.get(index) ?? after.filesize,
+  }));
+  return { size, segments };
+}
+
+/** How the file chains its pointers; undefined where it does not. */
+function chainEncoding({ file, fixups }: FilePlan): ChainEncoding | undefined {
+  const blob = findBlob(file, 'chained-fixups');
+  if (fixups.style !== 'chained' || blob === undefined) return undefined;
+  const present = readChainedFixups(wholeContents(blob.contents)).segments.find(
+    starts => starts !== undefined,
+  );
+  const isOffset = fixups.pointerFormat === DYLD_CHAINED_PTR.DYLD_CHAINED_PTR_64_OFFSET;
+  return {
+    pageSize: present?.pageSize ?? pageSizeOf(file.header),
+    targetBase: isOffset ? (findSegment(file, '__TEXT')?.vmaddr ?? 0n) : 0n,
+  };
+}
+
+const MAX_CHAINED_PAGES = 0xffff;
+
+/** Chains hold pointers at multiples of 4 bytes that do not lie across pages, on 65,535 pages a segment. */
+function checkChainable({ file, plan }: FilePlan, { pageSize }: ChainEncoding): void {
+  const reasons: Reason[] = [];
+  for (const [index, { vmaddr, segname }] of segmentsOf(file).entries()) {
+    const fixups = plan[index];
+    if (fixups === undefined) continue;
+    for (const offset of fixups.dumped) {
+      if (offset % 4 === 0 && offset % pageSize <= pageSize - 8) continue;
+      reasons.push({
+        code: 'POINTER_UNALIGNED',
+        what: `the pointer at ${nameOfPlace(file, vmaddr + BigInt(offset))} is at no multiple of 4 bytes, or across two pages`,
+        remedy: 'link the program with -Wl,-no_fixup_chains',
+      });
+      if (reasons.length >= 20) break;
+    }
+    if (chainedPages(fixups.dumped, pageSize) > MAX_CHAINED_PAGES) {
+      reasons.push({
+        code: 'TOO_MANY_PAGES',
+        what: `segment ${segname} has pointers on more than ${MAX_CHAINED_PAGES} pages of ${hex(pageSize)} bytes, the most that a chain can begin on`,
+        remedy: 'link the program with -Wl,-no_fixup_chains, or keep less in the zone',
+      });
+    }
+  }
+  if (reasons.length === 0) return;
+  throw new UnexecError(
+    'CANNOT_BE_CHAINED',
+    'LC_DYLD_CHAINED_FIXUPS cannot hold every pointer of the program',
+    { reasons },
+  );
+}
+
+/** Puts changed sections of initialisers in the place of the old ones. */
+function settleSections(file: MachOFile, initialisers: readonly SettledInitialisers[]): void {
+  const changed = new Map<MachOSection, MachOSection>(
+    initialisers.map(settled => [settled.section, settled.changed]),
+  );
+  for (const segment of segmentsOf(file)) {
+    segment.sections = segment.sections.map(section => changed.get(section) ?? section);
+  }
+}
+
+const heapOf = ({ reserve, zone }: FilePlan) =>
+  reserve?.base === undefined
+    ? undefined
+    : { base: reserve.base, size: reserve.size, highWater: zone?.highWater ?? 0 };
+
+/** What is to be written of a segment; nothing where it stays as it is. */
+function jobOf(
+  { plan, patches, nulled, first, fixups }: FilePlan,
+  { index, before, after, dumped }: PlacedSegment,
+): { index: number; job: SegmentJob }[] {
+  const own = patches.get(index) ?? [];
+  const none: SegmentFixups = {
+    dumped: new Float64Array(),
+    kept: new Float64Array(),
+    bound: new Float64Array(),
+    added: [],
+  };
+  if (dumped === undefined && own.length === 0) return [];
+  const address = before.vmaddr + first.slide;
+  const job: SegmentJob = {
+    filesize: after.filesize,
+    fileoff: after.fileoff,
+    memory: dumped && { reader: first.image.memory, address, size: dumped.size },
+    contents: before.contents ?? new Uint8Array(),
+    kept: dumped?.kept ?? [{ start: 0, end: after.filesize }],
+    fixups: (fixups.style === 'none' ? undefined : plan[index]) ?? none,
+    nulled: nulled.get(index) ?? new Float64Array(),
+    patches: own,
+  };
+  return [{ index, job }];
+}
+
+/** Names the place of the notes; where the header has no room they are found by the reserve. */
+function setNote({ file, reserve, zone }: FilePlan): void {
+  const old = readNotes(file).findIndex(({ owner }) => owner === NOTE_OWNER);
+  const command = findCommands(file, LC.LC_NOTE)[old];
+  if (command !== undefined) removeCommand(file, command);
+  if (reserve?.base === undefined || zone === undefined) return;
+  const base = reserve.base;
+  const segment = segmentsOf(file).find(({ vmaddr, vmsize }) => base >= vmaddr && base < vmaddr + vmsize);
+  if (segment === undefined || headerRoom(file) < note_command.size + signatureRoom(file)) return;
+  const offset = segment.fileoff + Number(base - segment.vmaddr) + NOTES_OFFSET;
+  addNote(file, { owner: NOTE_OWNER, offset, size: NOTES_ROOM });
+}
