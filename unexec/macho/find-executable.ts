@@ -17,6 +17,7 @@ import {
 } from '../../formats/macho/index.ts';
 import { UnexecError } from '../errors.ts';
 import { endOf, type MemoryImage, PAGE } from '../image.ts';
+import { samplePointers, slidesOf } from './fixed-pointers.ts';
 import { type MappedHeader, readMappedHeader } from './mapped-header.ts';
 
 /** Where an executable lies. */
@@ -68,7 +69,7 @@ export function findMachO(image: Memory, file: MachOFile, listed: readonly Liste
 /** Headers of executables at these addresses. */
 function headersAt(image: Memory, file: MachOFile, places: Iterable<bigint>): MappedHeader[] {
   const headers: MappedHeader[] = [];
-  for (const address of places) {
+  for (const address of new Set(places)) {
     const header = readMappedHeader(image.memory, address);
     if (header?.filetype === MH.MH_EXECUTE && header.cputype === file.header.cputype) headers.push(header);
   }
@@ -97,38 +98,61 @@ function isSame(file: MachOFile, header: MappedHeader): boolean {
   return uuid === header.uuid && (uuid !== undefined || differingSegment(file, header) === undefined);
 }
 
-/** Of copies, the one that can run: with its segments in their places, and code that is executable. */
+/** Of copies, the one that runs: with its pointers moved to where it is, its code executable, its segments there. */
 function choose(
   image: Memory,
   file: MachOFile,
   matches: readonly MappedHeader[],
   text: SegmentCommand,
 ): MappedHeader | undefined {
-  const judged = matches.map(header => {
-    const slide = header.address - text.vmaddr;
-    const segments = segmentsOf(file).filter(isLoaded);
-    const mapped = segments.filter(segment => isMappedAt(image, segment, slide)).length;
-    const region = image.regions.find(
-      ({ start, size }) => start <= header.address && header.address < start + BigInt(size),
-    );
-    return { header, rank: (region?.execute === true ? 1000 : 0) + mapped };
-  });
-  const best = Math.max(...judged.map(({ rank }) => rank));
-  const [first, second] = judged.filter(({ rank }) => rank === best).map(({ header }) => header);
-  if (first === undefined) return undefined;
-  if (second !== undefined && second.address !== first.address) {
-    throw new UnexecError(
-      'EXECUTABLE_AMBIGUOUS',
-      `the executable is mapped twice, at ${hex(first.address)} and at ${hex(second.address)}: expected it once`,
-    );
-  }
-  const segname = differingSegment(file, first);
-  if (segname === undefined) return first;
+  const [only, another] = matches;
+  const best = another === undefined ? only : likeliest(image, file, matches, text);
+  if (best === undefined) return undefined;
+  const segname = differingSegment(file, best);
+  if (segname === undefined) return best;
   throw new UnexecError(
     'EXECUTABLE_CHANGED',
     `the process runs another build of the executable: its UUID is the same, its segment ${segname} is not`,
     { hint: 'give the very file that was started, as it was then (prepared or not)' },
   );
+}
+
+function likeliest(
+  image: Memory,
+  file: MachOFile,
+  matches: readonly MappedHeader[],
+  text: SegmentCommand,
+): MappedHeader {
+  const segments = segmentsOf(file).filter(isLoaded);
+  const pointers = samplePointers(file);
+  const judged = matches.map(header => {
+    const { address } = header;
+    const slide = address - text.vmaddr;
+    const region = image.regions.find(region => region.start <= address && address < endOf(region));
+    return {
+      header,
+      ranks: [
+        slidesOf(image.memory, pointers, slide).get(slide) ?? 0,
+        region?.execute === true ? 1 : 0,
+        segments.filter(segment => isMappedAt(image, segment, slide)).length,
+      ],
+    };
+  });
+  judged.sort((a, b) => compareRanks(b.ranks, a.ranks));
+  const [first, second] = judged;
+  if (first !== undefined && (second === undefined || compareRanks(first.ranks, second.ranks) > 0)) {
+    return first.header;
+  }
+  const places = judged.map(({ header }) => hex(header.address)).join(' and at ');
+  throw new UnexecError(
+    'EXECUTABLE_AMBIGUOUS',
+    `the executable is mapped ${judged.length} times, at ${places}: expected it once`,
+  );
+}
+
+function compareRanks(a: readonly number[], b: readonly number[]): number {
+  for (const [i, rank] of a.entries()) if (rank !== b[i]) return rank - (b[i] ?? 0);
+  return 0;
 }
 
 /** Segments that are mapped to memory: not the page zero. __LINKEDIT need not be there. */
