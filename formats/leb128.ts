@@ -105,6 +105,13 @@ export function writeUleb(bytes: Uint8Array, at: number, value: number): number 
   return at + encoded.length;
 }
 
+/** Bytes that `encodeUleb` makes of a number. */
+export function ulebSize(value: number): number {
+  let size = 1;
+  for (let rest = value; rest >= 0x80; rest = Math.floor(rest / 0x80)) size++;
+  return size;
+}
+
 /** Bytes of the number at `at`. */
 function sizeAt(bytes: Uint8Array, at: number): number {
   for (let size = 1; size <= MAX_LEB_SIZE; size++) {

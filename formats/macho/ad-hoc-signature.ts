@@ -200,19 +200,17 @@ function encodeDirectory(
   return out;
 }
 
-/** What the kernel asks the code directory about the entitlements, so that it need not parse them. */
-const ENTITLEMENT_FLAGS: readonly (readonly [string, number])[] = [
-  ['get-task-allow', CS_EXECSEG.CS_EXECSEG_ALLOW_UNSIGNED],
-  ['com.apple.security.get-task-allow', CS_EXECSEG.CS_EXECSEG_ALLOW_UNSIGNED],
-];
+/**
+ * The entitlement that the kernel asks the code directory about. Not `com.apple.security.get-task-allow`, its name
+ * on macOS: codesign(1) sets no flag for that (seen in Node's own executable).
+ */
+const ALLOWS_UNSIGNED = /<key>get-task-allow<\/key>\s*<true\s*\/>/;
 
 function execSegFlags({ mainBinary, entitlements }: SignatureFacts): number {
   if (!mainBinary) return 0;
   const xml = decoder.decode(entitlements?.subarray(CS_GenericBlob.size));
-  return ENTITLEMENT_FLAGS.reduce((flags, [name, flag]) => {
-    const [, after = ''] = xml.split(`<key>${name}</key>`);
-    return /^\s*<true\s*\/>/.test(after) ? flags | flag : flags;
-  }, CS_EXECSEG.CS_EXECSEG_MAIN_BINARY as number);
+  const allows = ALLOWS_UNSIGNED.test(xml) ? CS_EXECSEG.CS_EXECSEG_ALLOW_UNSIGNED : 0;
+  return CS_EXECSEG.CS_EXECSEG_MAIN_BINARY | allows;
 }
 
 const bad = (what: string, value: number | string, expected: string): FormatError =>

@@ -7,7 +7,7 @@
  * @module
  */
 import { FormatError, hex } from '../errors.ts';
-import { encodeUleb } from '../leb128.ts';
+import { ulebSize } from '../leb128.ts';
 import { EXPORT_SYMBOL_FLAGS } from './constants.ts';
 import { OpcodeReader, OpcodeWriter } from './opcode-stream.ts';
 
@@ -230,7 +230,7 @@ function inOrder(root: TrieNode): TrieNode[] {
 const edgeBytes = ({ edge }: TrieNode): Uint8Array => bytesOf(`${edge}\0`);
 
 function sizeOf({ said, children }: TrieNode): number {
-  let size = encodeUleb(said.length).length + said.length + 1;
-  for (const { edge, offset } of children.values()) size += edge.length + 1 + encodeUleb(offset).length;
+  let size = ulebSize(said.length) + said.length + 1;
+  for (const { edge, offset } of children.values()) size += edge.length + 1 + ulebSize(offset);
   return size;
 }

@@ -8,6 +8,7 @@ import {
   readSleb,
   readUleb,
   readUleb64,
+  ulebSize,
   writeUleb,
 } from '../../formats/leb128.ts';
 
@@ -72,6 +73,7 @@ test('readUleb64(), readUleb() and readSleb() give back what was encoded, and wh
       t.deepEqual(readUleb64(inside(encodeUleb(u)), at), { value: u, next: at + encodeUleb(u).length });
       t.deepEqual(readSleb(inside(encodeSleb(i)), at), { value: i, next: at + encodeSleb(i).length });
       t.deepEqual(readUleb(inside(encodeUleb(n)), at), { value: n, next: at + encodeUleb(n).length });
+      t.is(ulebSize(n), encodeUleb(n).length);
       const room = new Uint8Array(at + MAX_LEB_SIZE);
       t.deepEqual(room.subarray(at, writeUleb(room, at, n)), encodeUleb(n));
     }),

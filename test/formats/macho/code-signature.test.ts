@@ -109,9 +109,10 @@ test('encodeSignature() tells the kernel of get-task-allow', t => {
   const flags = (xml: string, mainBinary = true) =>
     readCodeSignature(sign(newFacts({ entitlements: entitlements(xml), mainBinary }))).codeDirectory
       .execSegFlags;
-  t.is(flags('<key>com.apple.security.get-task-allow</key>\n  <true/>'), 0x11n);
+  t.is(flags('<key>get-task-allow</key>\n  <true/>'), 0x11n);
   t.is(flags('<key>get-task-allow</key><true />'), 0x11n);
-  t.is(flags('<key>com.apple.security.get-task-allow</key><false/>'), 1n);
+  t.is(flags('<key>get-task-allow</key><false/>'), 1n);
+  t.is(flags('<key>com.apple.security.get-task-allow</key><true/>'), 1n, 'as in the executable of Node');
   t.is(flags('<key>com.apple.security.cs.allow-jit</key><true/>'), 1n);
   t.is(flags('<key>get-task-allow</key><true/>', false), 0n);
 });

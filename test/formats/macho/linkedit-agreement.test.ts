@@ -11,29 +11,19 @@ import {
   findBlob,
   findSection,
   findSegment,
-  isFat,
   type LinkeditKind,
   type MachOFile,
   readChainedFixups,
   readDylibs,
-  readFat,
-  readMachO,
   sectionContents,
   segmentsOf,
   wholeContents,
 } from '../../../formats/macho/index.ts';
-import type { ByteSource } from '../../../formats/source.ts';
-import { conformanceFiles } from '../../support/conformance-files.ts';
 import { FIXUP_STYLES, MACHO_ARCHES } from '../../support/macho/toolchain.ts';
-import { withFile } from '../elf/support/files.ts';
+import { forEachRealFile, type RealFile } from './support/real-files.ts';
 import { linked, output } from './support/tools.ts';
 
-const ARCHES: Readonly<Record<number, string>> = { 16777223: 'x86_64', 16777228: 'arm64' };
-
-interface Sample {
-  readonly name: string;
-  readonly file: MachOFile;
-  readonly source: ByteSource;
+interface Sample extends RealFile {
   /** What `llvm-objdump --macho` prints with these options. */
   objdump(...options: readonly string[]): string;
 }
@@ -48,28 +38,13 @@ function forEachSample(t: ExecutionContext, use: (sample: Sample) => void): void
       }),
     ),
   );
-  let samples = 0;
-  for (const { name, path } of [...conformanceFiles(), ...own]) {
-    withFile(path, whole => {
-      for (const source of thinFiles(whole)) {
-        const file = readMachO(source);
-        const arch = ARCHES[file.header.cputype] ?? 'unknown';
-        const objdump = (...options: readonly string[]) =>
-          output('llvm-objdump-19', '--macho', '--arch', arch, ...options, path);
-        use({ name: `${name} ${arch}`, file, source, objdump });
-        samples++;
-      }
-    });
-  }
+  const samples = forEachRealFile(sample => {
+    const { arch, path } = sample;
+    const objdump = (...options: readonly string[]) =>
+      output('llvm-objdump-19', '--macho', '--arch', arch, ...options, path);
+    use({ ...sample, objdump });
+  }, own);
   t.true(samples >= 14 + own.length);
-}
-
-function thinFiles(source: ByteSource): ByteSource[] {
-  if (!isFat(source.read(0, 4))) return [source];
-  return readFat(source).architectures.map(({ contents }) => {
-    if (contents instanceof Uint8Array) throw new Error('a fat file that was read has sources');
-    return contents;
-  });
 }
 
 /** One by one, but without millions of assertions: the first that differs is what is asserted. */
