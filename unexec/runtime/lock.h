@@ -69,8 +69,8 @@ static inline void unexec_lock_wait(unexec_lock *lock)
 
 static inline void unexec_lock_take(unexec_lock *lock)
 {
-    for (int i = 0; i < 100; i++) { /* about as long as an allocation takes */
-        if (unexec_lock_try(lock))
+    for (int i = 0; i < 200; i++) { /* longer than an allocation takes, shorter than to sleep and be woken */
+        if (__atomic_load_n(lock, __ATOMIC_RELAXED) == 0 && unexec_lock_try(lock))
             return;
 #if defined(__x86_64__)
         __builtin_ia32_pause();
