@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { createHash } from 'node:crypto';
 import { statSync } from 'node:fs';
 import {
   type ElfFile,
@@ -17,7 +18,19 @@ import {
   verifyElf,
 } from '../formats/elf/index.ts';
 import type { Finding } from '../formats/finding.ts';
-import type { ByteSource } from '../formats/source.ts';
+import {
+  CPU_TYPE,
+  type FatFile,
+  isFat,
+  isMachO,
+  type MachOFile,
+  MH,
+  readFat,
+  readMachO,
+  verifyFat,
+  verifyMachO,
+} from '../formats/macho/index.ts';
+import { type ByteSource, bytesSource } from '../formats/source.ts';
 import { UnexecError } from './errors.ts';
 import { FileSource } from './file-source.ts';
 import { frozenFindings, isFrozen } from './verify.ts';
@@ -66,6 +79,8 @@ function openSource(path: string): FileSource {
 function verifySource(source: ByteSource, path: string): Omit<VerifiedFile, 'path'> {
   const magic = source.read(0, Math.min(4, source.size));
   if (isElf(magic)) return verifyElfSource(source, path);
+  if (isFat(magic)) return verifyFatSource(source, path);
+  if (isMachO(magic)) return verifyMachOSource(source, path);
   throw new UnexecError('UNKNOWN_FORMAT', `${path} is neither an ELF nor a Mach-O file`, { path });
 }
 
@@ -103,6 +118,46 @@ function kindOfElf(file: ElfFile): string {
       return `file of type ${nameOf(ET, type)}`;
   }
 }
+
+/** In a fat file, `slice` is what the findings are about, and `start` where it begins. */
+function verifyMachOSource(source: ByteSource, path: string): Omit<VerifiedFile, 'path'> {
+  let file: MachOFile;
+  try {
+    file = readMachO(source);
+  } catch (error) {
+    return { what: ['Mach-O'], findings: [unreadable(error, path)] };
+  }
+  return { what: [describeMachO(file)], findings: verifyMachO(file, sha256) };
+}
+
+function verifyFatSource(source: ByteSource, path: string): Omit<VerifiedFile, 'path'> {
+  let fat: FatFile;
+  try {
+    fat = readFat(source);
+  } catch (error) {
+    return { what: ['Mach-O of several architectures'], findings: [unreadable(error, path)] };
+  }
+  const what: string[] = [];
+  const findings: FileFinding[] = verifyFat(fat);
+  for (const { cputype, offset: start = 0, contents } of fat.architectures) {
+    const slice = nameOfCpu(cputype);
+    const of = verifyMachOSource(contents instanceof Uint8Array ? bytesSource(contents) : contents, path);
+    what.push(...of.what);
+    for (const finding of of.findings) {
+      const { offset } = finding;
+      findings.push({ ...finding, slice, ...(offset === undefined ? {} : { offset: offset + start }) });
+    }
+  }
+  return { what, findings };
+}
+
+const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
+
+const describeMachO = ({ header }: MachOFile): string =>
+  `Mach-O ${nameOfCpu(header.cputype)} ${nameOf(MH, header.filetype).replace('MH_', '').toLowerCase()}`;
+
+const nameOfCpu = (cputype: number): string =>
+  nameOf(CPU_TYPE, cputype).replace('CPU_TYPE_', '').toLowerCase();
 
 /** What the reader has to say of a file that makes no sense. */
 function unreadable(error: unknown, path: string): Finding {

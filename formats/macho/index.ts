@@ -55,4 +55,6 @@ export { readMachO } from './read.ts';
 export * from './rebase-opcodes.ts';
 export * from './structs.ts';
 export * from './symbols.ts';
+export { verifyFat } from './verify/fat.ts';
+export { verifyMachO } from './verify/index.ts';
 export { machoBytes, writeMachO } from './write.ts';

@@ -16,7 +16,7 @@ import {
 import { viewOf } from '../../../../formats/struct.ts';
 import { core } from './core.ts';
 import { type Spoil, setSection, setSegment, spoiled } from './spoil.ts';
-import { bytesOf, compile, onDisk, output } from './tools.ts';
+import { bytesOf, compile, onDisk, run } from './tools.ts';
 
 const PROGRAM = `#include <stdio.h>
 __thread int thread = 3, thread_zero;
@@ -142,6 +142,8 @@ function fail(what: string): never {
   throw new Error(`the file to be spoiled has no ${what}`);
 }
 
-/** Whether eu-elflint has nothing against these bytes. */
-export const elflintAccepts = (bytes: Uint8Array): boolean =>
-  output('eu-elflint', ['--gnu-ld', onDisk(bytes)]).includes('No errors');
+/** What eu-elflint has against these bytes, but for notes whose owner it does not know. */
+export const elflintFindings = (bytes: Uint8Array): string[] =>
+  run('eu-elflint', ['--gnu-ld', onDisk(bytes)])
+    .stdout.split('\n')
+    .filter(line => line !== '' && line !== 'No errors' && !line.includes('unknown object file note type'));

@@ -1,0 +1,362 @@
+/**
+ * Rules about segments. dyld-1378, mach_o/UnsafeHeader.cpp (validSegment, validSemanticsSegments) with the SDK
+ * thresholds of Policy.cpp; xnu-11417, bsd/kern/mach_loader.c (parse_machfile, load_segment).
+ *
+ * @module
+ */
+import { hex } from '../../errors.ts';
+import type { Finding } from '../../finding.ts';
+import { flagNames } from '../../names.ts';
+import { CPU_TYPE, LC, MH, MH_FLAGS, SG, VM_PROT } from '../constants.ts';
+import { findCommand } from '../find.ts';
+import { commandsEndAsRead } from '../header-room.ts';
+import type { SegmentCommand } from '../model.ts';
+import {
+  endOf,
+  error,
+  fileEndOf,
+  isAligned,
+  nameOfSegment,
+  placeOf,
+  type Rule,
+  roundUp,
+  type Subject,
+  strict,
+} from './rule.ts';
+import { EPOCH } from './sdk.ts';
+
+const { VM_PROT_READ: R, VM_PROT_WRITE: W, VM_PROT_EXECUTE: X } = VM_PROT;
+/** Kernels keep the addresses that fit into 32 bits for nobody. */
+const PAGE_ZERO_END = 0x1_0000_0000n;
+
+/** "load command content extends beyond end of file"; "filesize exceeds vmsize"; "vm range wraps". */
+function* sizes({ file, segments, size }: Subject): Iterable<Finding> {
+  for (const segment of segments) {
+    const name = nameOfSegment(segment);
+    if (fileEndOf(segment) > size) {
+      const end = hex(fileEndOf(segment));
+      yield error(
+        'MACHO_SEGMENT_PAST_END',
+        `${name} ends at ${end} of the file, expected within its ${hex(size)} bytes`,
+        placeOf(segment),
+      );
+    }
+    // Segments that are not mapped (__LLVM, __DWARF of Go) have no memory and no permissions.
+    const isMapped = segment.vmsize > 0n || segment.initprot !== 0;
+    if (file.header.filetype !== MH.MH_OBJECT && isMapped && BigInt(segment.filesize) > segment.vmsize) {
+      yield error(
+        'MACHO_SEGMENT_FILESIZE',
+        `filesize of ${name} is ${hex(segment.filesize)}, expected at most its vmsize ${hex(segment.vmsize)}`,
+        placeOf(segment),
+      );
+    }
+    if (endOf(segment) > 2n ** 64n) {
+      yield error(
+        'MACHO_SEGMENT_WRAPS',
+        `${name} ends at ${hex(endOf(segment))}, expected less than 2^64`,
+        placeOf(segment),
+      );
+    }
+  }
+}
+
+/** validSegment: permissions that exist, and those that a segment of this name must have. */
+function* permissions(subject: Subject): Iterable<Finding> {
+  const { segments, isDyldManaged, isArm } = subject;
+  for (const segment of segments) {
+    const { segname, initprot, maxprot } = segment;
+    const name = nameOfSegment(segment);
+    if ((initprot & ~7) !== 0) {
+      yield error(
+        'MACHO_SEGMENT_PROTECTION',
+        `initprot of ${name} is ${hex(initprot >>> 0)}, expected only r, w and x`,
+        placeOf(segment),
+      );
+      continue;
+    }
+    const wanted = isDyldManaged ? wantedProtection(subject, segname) : undefined;
+    if (wanted !== undefined && initprot !== wanted) {
+      yield error(
+        'MACHO_SEGMENT_PROTECTION',
+        `initprot of ${name} is ${protection(initprot)}, expected ${protection(wanted)} by the SDK that the file was built with`,
+        placeOf(segment),
+      );
+    }
+    if ((initprot & ~maxprot) !== 0) {
+      yield strict(
+        'MACHO_SEGMENT_PROTECTION',
+        `initprot of ${name} is ${protection(initprot)}, expected no more than its maxprot ${protection(maxprot)}`,
+        placeOf(segment),
+      );
+    }
+    // vm_map_enter() of arm64 refuses both at once, but for just-in-time code.
+    if (isArm && (initprot & W) !== 0 && (initprot & X) !== 0) {
+      yield error(
+        'MACHO_SEGMENT_PROTECTION',
+        `initprot of ${name} is ${protection(initprot)}, expected not both w and x on arm64`,
+        placeOf(segment),
+      );
+    }
+  }
+}
+
+function wantedProtection({ epoch, isExecutable }: Subject, segname: string): number | undefined {
+  switch (segname) {
+    case '__TEXT':
+      return epoch >= EPOCH.fall2019 ? R | X : undefined;
+    case '__LINKEDIT':
+      return epoch >= (isExecutable ? EPOCH.fall2025 : EPOCH.fall2015) ? R : undefined;
+    case '__DATA':
+    case '__DATA_CONST':
+      return epoch >= EPOCH.fall2025 ? R | W : undefined;
+    default:
+      return undefined;
+  }
+}
+
+/** validSegment: "__DATA_CONST segment missing SG_READ_ONLY flag"; load_segment: at most one segment has it. */
+function* readOnly({ file, segments, epoch, isDyldManaged }: Subject): Iterable<Finding> {
+  const marked = segments.filter(({ flags }) => (flags & SG.SG_READ_ONLY) !== 0);
+  const [, second] = marked;
+  if (second !== undefined) {
+    yield error(
+      'MACHO_READ_ONLY',
+      `${marked.length} segments have SG_READ_ONLY, expected at most one`,
+      placeOf(second),
+    );
+  }
+  const splits =
+    file.header.filetype === MH.MH_DYLIB && findCommand(file, LC.LC_SEGMENT_SPLIT_INFO) !== undefined;
+  if (!isDyldManaged || splits || epoch < EPOCH.fall2025) return;
+  for (const segment of segments) {
+    if (segment.segname !== '__DATA_CONST' || (segment.flags & SG.SG_READ_ONLY) !== 0) continue;
+    yield error(
+      'MACHO_READ_ONLY',
+      'flags of segment "__DATA_CONST" are without SG_READ_ONLY, expected it',
+      placeOf(segment),
+    );
+  }
+}
+
+/** validSemanticsSegments: __TEXT begins with the file and holds all load commands. */
+function* text({ file, text, isDyldManaged }: Subject): Iterable<Finding> {
+  if (!isDyldManaged) return;
+  if (text === undefined) {
+    yield error('MACHO_TEXT', 'there is no segment "__TEXT", expected one');
+    return;
+  }
+  const end = commandsEndAsRead(file);
+  if (text.fileoff !== 0) {
+    yield error(
+      'MACHO_TEXT',
+      `fileoff of segment "__TEXT" is ${hex(text.fileoff)}, expected 0`,
+      placeOf(text),
+    );
+  }
+  if (text.filesize < end || text.vmsize < BigInt(end)) {
+    yield error(
+      'MACHO_TEXT',
+      `segment "__TEXT" has ${hex(text.filesize)} bytes, and in memory ${hex(text.vmsize)}, expected the ${hex(end)} of the load commands in it`,
+      placeOf(text),
+    );
+  }
+}
+
+/** validSemanticsSegments: no two segments share memory or bytes; from SDK 26 on, nor names. */
+function* overlaps({ segments, epoch, isDyldManaged }: Subject): Iterable<Finding> {
+  yield* overlapsOf(segments, 'memory', ({ vmaddr }) => vmaddr, endOf);
+  yield* overlapsOf(
+    segments,
+    'bytes of the file',
+    ({ fileoff }) => BigInt(fileoff),
+    s => BigInt(fileEndOf(s)),
+  );
+  if (!isDyldManaged || epoch < EPOCH.fall2025) return;
+  const seen = new Set<string>();
+  for (const segment of segments) {
+    if (seen.has(segment.segname)) {
+      yield error(
+        'MACHO_SEGMENT_NAME',
+        `${nameOfSegment(segment)} is there twice, expected names that differ`,
+        placeOf(segment),
+      );
+    }
+    seen.add(segment.segname);
+  }
+}
+
+function* overlapsOf(
+  segments: readonly SegmentCommand[],
+  what: string,
+  startOf: (segment: SegmentCommand) => bigint,
+  end: (segment: SegmentCommand) => bigint,
+): Iterable<Finding> {
+  const sorted = segments
+    .filter(segment => end(segment) > startOf(segment))
+    .sort((a, b) => (startOf(a) < startOf(b) ? -1 : startOf(a) > startOf(b) ? 1 : 0));
+  let last = sorted[0];
+  for (const segment of sorted.slice(1)) {
+    if (last !== undefined && startOf(segment) < end(last)) {
+      yield error(
+        'MACHO_SEGMENT_OVERLAP',
+        `${what} of ${nameOfSegment(segment)} begin at ${hex(startOf(segment))}, expected after the end ${hex(end(last))} of ${nameOfSegment(last)}`,
+        placeOf(segment),
+      );
+    }
+    if (last === undefined || end(segment) > end(last)) last = segment;
+  }
+}
+
+/**
+ * enforceSegmentOrderMatchesLoadCmds: commands in order of file and memory; SDK 26 of executables, 10.15 of
+ * others. dyld does not look at the last one; not at addresses of x86_64 executables that are not PIE.
+ */
+function* order({ file, segments, epoch, isExecutable }: Subject): Iterable<Finding> {
+  if (epoch < (isExecutable ? EPOCH.fall2025 : EPOCH.fall2019)) return;
+  const { cputype, flags } = file.header;
+  const isLegacy = isExecutable && cputype === CPU_TYPE.CPU_TYPE_X86_64 && (flags & MH_FLAGS.MH_PIE) === 0;
+  for (const [i, segment] of segments.entries()) {
+    const before = segments[i - 1];
+    if (before === undefined || i === segments.length - 1) continue;
+    if (segment.filesize > 0 && segment.fileoff < before.fileoff) {
+      yield error(
+        'MACHO_SEGMENT_ORDER',
+        `fileoff of ${nameOfSegment(segment)} is ${hex(segment.fileoff)}, expected not less than ${hex(before.fileoff)} of ${nameOfSegment(before)}`,
+        placeOf(segment),
+      );
+    }
+    if (segment.vmaddr < before.vmaddr && !isLegacy) {
+      yield error(
+        'MACHO_SEGMENT_ORDER',
+        `vmaddr of ${nameOfSegment(segment)} is ${hex(segment.vmaddr)}, expected not less than ${hex(before.vmaddr)} of ${nameOfSegment(before)}`,
+        placeOf(segment),
+      );
+    }
+  }
+}
+
+/** Facts of ld(1), codesign(1) and dyld's makers: whatever comes after __LINKEDIT breaks tools. */
+function* linkeditLast({ segments, linkedit, isDyldManaged }: Subject): Iterable<Finding> {
+  if (!isDyldManaged) return;
+  if (linkedit === undefined) {
+    yield error('MACHO_NO_LINKEDIT', 'there is no segment "__LINKEDIT", expected one');
+    return;
+  }
+  const last = segments.findLast(({ filesize }) => filesize > 0);
+  if (last === undefined || last === linkedit) return;
+  yield strict(
+    'MACHO_LINKEDIT_LAST',
+    `${nameOfSegment(last)} comes after "__LINKEDIT", expected that to be the last`,
+    placeOf(last),
+  );
+}
+
+/** load_segment: file offsets of whole pages ("we can't mmap() it"); addresses are rounded down, and so wrong. */
+function* pages({ segments, pageSize, isDyldManaged }: Subject): Iterable<Finding> {
+  if (!isDyldManaged) return;
+  for (const segment of segments) {
+    const { fileoff, filesize, vmaddr, vmsize } = segment;
+    const name = nameOfSegment(segment);
+    if (filesize > 0 && !isAligned(fileoff, pageSize)) {
+      yield error(
+        'MACHO_SEGMENT_PAGE',
+        `fileoff of ${name} is ${hex(fileoff)}, expected a multiple of the page ${hex(pageSize)}`,
+        placeOf(segment),
+      );
+    }
+    if (vmsize > 0n && !isAligned(vmaddr, pageSize)) {
+      yield error(
+        'MACHO_SEGMENT_PAGE',
+        `vmaddr of ${name} is ${hex(vmaddr)}, expected a multiple of the page ${hex(pageSize)}`,
+        placeOf(segment),
+      );
+    }
+  }
+}
+
+/** Segments on one page: the kernel maps whole pages, so that the later one replaces what the earlier one had. */
+function* sharedPages({ segments, pageSize, isDyldManaged }: Subject): Iterable<Finding> {
+  if (!isDyldManaged) return;
+  const sorted = segments.filter(({ vmsize }) => vmsize > 0n).sort((a, b) => (a.vmaddr < b.vmaddr ? -1 : 1));
+  for (const [i, segment] of sorted.entries()) {
+    const before = sorted[i - 1];
+    const unit = BigInt(pageSize);
+    if (before === undefined || endOf(before) % unit === 0n) continue;
+    if (segment.vmaddr / unit !== endOf(before) / unit || segment.vmaddr < endOf(before)) continue;
+    yield error(
+      'MACHO_SEGMENT_PAGE',
+      `${nameOfSegment(segment)} begins at ${hex(segment.vmaddr)} on the page on which ${nameOfSegment(before)} ends, expected it on another one`,
+      placeOf(segment),
+    );
+  }
+}
+
+/**
+ * load_segment: the last page of the file's bytes is mapped whole, and what is behind them in the file is not
+ * cleared ("#if FIXME"): where memory goes on as zeros, the file has to have them.
+ */
+function* tails({ file, segments, linkedit, pageSize, size, isDyldManaged }: Subject): Iterable<Finding> {
+  if (!isDyldManaged) return;
+  for (const segment of segments) {
+    const { filesize, vmsize } = segment;
+    if (segment === linkedit || filesize === 0 || vmsize <= BigInt(filesize)) continue;
+    const start = fileEndOf(segment);
+    const memoryLeft = vmsize - BigInt(filesize);
+    const pageLeft = roundUp(start, pageSize) - start;
+    const length = Math.min(size - start, memoryLeft < BigInt(pageLeft) ? Number(memoryLeft) : pageLeft);
+    if (length <= 0 || file.source === undefined) continue;
+    const at = file.source.read(start, length).findIndex(byte => byte !== 0);
+    if (at < 0) continue;
+    yield error(
+      'MACHO_SEGMENT_TAIL',
+      `zeros of ${nameOfSegment(segment)} begin at ${hex(segment.vmaddr + BigInt(filesize))}, but the file goes on with other bytes at ${hex(start + at)}, expected zeros to the end of the page`,
+      { offset: start + at, address: segment.vmaddr + BigInt(filesize + at) },
+    );
+  }
+}
+
+/** parse_machfile: exactly one segment maps the start of the file, and it is r-x. */
+function* headerSegment({ segments, isExecutable }: Subject): Iterable<Finding> {
+  if (!isExecutable) return;
+  const found = segments.filter(({ fileoff, filesize }) => fileoff === 0 && filesize > 0);
+  const [first] = found;
+  if (found.length === 1 && first !== undefined && (first.initprot & (R | X)) === (R | X)) return;
+  const says =
+    found.map(({ segname, initprot }) => `${segname} ${protection(initprot)}`).join(', ') || 'none';
+  yield error('MACHO_HEADER_SEGMENT', `segments that map the header are ${says}, expected one with r and x`);
+}
+
+/** load_machfile: enforce_hard_pagezero, for 64-bit programs on arm64: the lowest 4 GiB belong to nobody. */
+function* pageZero({ segments, isArm, isExecutable }: Subject): Iterable<Finding> {
+  if (!isArm || !isExecutable) return;
+  const zero = segments.find(
+    ({ vmaddr, filesize, initprot, maxprot }) =>
+      vmaddr === 0n && filesize === 0 && initprot === 0 && maxprot === 0,
+  );
+  if (zero !== undefined && endOf(zero) >= PAGE_ZERO_END) return;
+  const found = zero === undefined ? 'missing' : `${hex(zero.vmsize)} bytes`;
+  yield error(
+    'MACHO_PAGE_ZERO',
+    `segment "__PAGEZERO" is ${found}, expected ${hex(PAGE_ZERO_END)} bytes at 0 on arm64`,
+  );
+}
+
+export const SEGMENT_RULES: readonly Rule[] = [
+  sizes,
+  permissions,
+  readOnly,
+  text,
+  overlaps,
+  order,
+  linkeditLast,
+  pages,
+  sharedPages,
+  tails,
+  headerSegment,
+  pageZero,
+];
+
+const protection = (bits: number): string =>
+  bits >>> 3 !== 0
+    ? flagNames(VM_PROT, bits)
+    : `${bits & R ? 'r' : '-'}${bits & W ? 'w' : '-'}${bits & X ? 'x' : '-'}`;
