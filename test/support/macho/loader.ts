@@ -33,6 +33,8 @@ export interface LoaderOptions {
 }
 
 const SOURCES = join(ROOT, 'test/support/macho/loader');
+/** With frame pointers, as through them lldb finds the program's frames behind ours. */
+const FLAGS = '-D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -pthread -fno-omit-frame-pointer'.split(' ');
 /** Status of the loader when a program breaks a rule. */
 export const REFUSED = 126;
 
@@ -68,7 +70,7 @@ export function loader(arch: MachOArch, foreign = false): string {
     .filter(name => /\.[ch]$/.test(name))
     .sort()
     .map(name => join(SOURCES, name));
-  const hash = createHash('sha256');
+  const hash = createHash('sha256').update(FLAGS.join(' '));
   for (const source of sources) hash.update(source).update(readFileSync(source));
   const directory = join(ROOT, 'build/macho-loader', hash.digest('hex').slice(0, 16));
   const path = join(directory, `${arch}${foreign ? '-foreign' : ''}`);
@@ -85,7 +87,7 @@ function build(
 ): void {
   mkdirSync(directory, { recursive: true });
   const compiler = arch === 'arm64' ? 'aarch64-linux-gnu-gcc' : 'gcc';
-  const flags = ['-D_GNU_SOURCE', '-O2', '-g', '-Wall', '-Wextra', '-Werror', '-pthread'];
+  const flags = [...FLAGS];
   if (!foreign) flags.push('-static', '-DSTATIC_LOADER');
   const made = `${path}.${process.pid}`;
   const code = sources.filter(name => name.endsWith('.c'));

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -80,7 +81,7 @@ static void stub_binder(void) { fail("dyld_stub_binder was called, though nothin
 #define SAME(name) {"_" #name, name}
 
 const struct shim process_shims[] = {
-    SAME(read), SAME(write), {"_open", shim_open}, SAME(close), SAME(lseek), SAME(unlink), SAME(getpid), SAME(fork),
+    SAME(read), SAME(write), {"_open", shim_open}, SAME(close), SAME(lseek), SAME(unlink), SAME(getpid), SAME(fork), SAME(waitpid),
     {"_getpagesize", getpagesize_}, {"_sysconf", shim_sysconf}, SAME(usleep), SAME(sleep), SAME(isatty), SAME(_exit),
     {"_raise", shim_raise}, {"_kill", shim_kill}, SAME(time), {"_clock_gettime", shim_clock_gettime}, SAME(nanosleep),
     {"__dyld_image_count", image_count}, {"__dyld_get_image_header", image_header},
