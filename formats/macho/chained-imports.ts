@@ -126,9 +126,9 @@ const signed = (ordinal: number, bits: number): number =>
 function smallestFormat(imports: readonly ChainedImport[], symbolsSize: number): number {
   const holds = (bits: number) =>
     imports.every(({ libOrdinal }) => libOrdinal >= -15 && libOrdinal <= 2 ** bits - 16);
-  if (!holds(16)) throw unencodable('the library of an import', 'out of range', '-15 to 65520');
+  if (!holds(16)) throw unencodable('the libOrdinal of an imported symbol', 'out of range', '-15 to 65520');
   const within = (bits: number) => imports.every(({ addend }) => addend === BigInt.asIntN(bits, addend));
-  if (!within(64)) throw unencodable('the addend of an import', 'out of range', '64 bits');
+  if (!within(64)) throw unencodable('the addend of an imported symbol', 'out of range', '64 bits');
   if (!holds(8) || !within(32) || symbolsSize > MAX_SMALL_NAME_OFFSET) {
     return DYLD_CHAINED_IMPORT.DYLD_CHAINED_IMPORT_ADDEND64;
   }

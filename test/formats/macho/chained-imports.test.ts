@@ -103,7 +103,12 @@ test(
   /overlap/,
 );
 const encoded = (fields: Partial<ChainedImport>) => () => encodeImports([newImport(fields)]);
-test('encodeImports() rejects a library of no format', rejects, encoded({ libOrdinal: 65_521 }), /library/);
-test('encodeImports() rejects a library below -15', rejects, encoded({ libOrdinal: -16 }), /library/);
+test(
+  'encodeImports() rejects a library of no format',
+  rejects,
+  encoded({ libOrdinal: 65_521 }),
+  /libOrdinal/,
+);
+test('encodeImports() rejects a library below -15', rejects, encoded({ libOrdinal: -16 }), /libOrdinal/);
 test('encodeImports() rejects an addend of 65 bits', rejects, encoded({ addend: 2n ** 63n }), /addend/);
 test('encodeImports() rejects a NUL in a name', rejects, encoded({ symbol: 'a\0' }), /NUL/);
