@@ -28,7 +28,7 @@ export const commandSize = (command: LoadCommand): number =>
 /** Where the commands must end: at the first thing that is no zero, or is in the file for other reasons. */
 export function commandsLimit(file: MachOFile): number {
   const first = firstContent(file);
-  const start = Math.max(commandsEnd(file), commandsEndAsRead(file));
+  const start = commandsEndAsRead(file);
   const around = segmentsOf(file).find(
     ({ fileoff, filesize }) => fileoff <= start && start < fileoff + filesize,
   );

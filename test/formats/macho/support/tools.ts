@@ -78,7 +78,8 @@ const cache = new Map<string, string>();
 /** Path of the sample, linked in one of these ways; each way is linked once. */
 export function linked(how: Omit<MachOProgram, 'sources'>): string {
   const key = JSON.stringify(how);
-  const path = cache.get(key) ?? compileMachO({ sources: [source], ...how });
+  const path =
+    cache.get(key) ?? compileMachO({ sources: [source], directory, name: `linked-${++files}`, ...how });
   cache.set(key, path);
   return path;
 }
