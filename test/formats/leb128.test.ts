@@ -1,4 +1,5 @@
 import test from 'ava';
+import { build } from 'esbuild';
 import fc from 'fast-check';
 import { FormatError } from '../../formats/errors.ts';
 import {
@@ -143,4 +144,25 @@ test('any bytes give a number or a FormatError', t => {
       }
     }),
   );
+});
+
+test('the wrapper works in the bundle that a browser gets', async t => {
+  // Bundlers take the package's other half, `module`, than Node does.
+  const { outputFiles } = await build({
+    entryPoints: ['formats/leb128.ts'],
+    bundle: true,
+    platform: 'browser',
+    format: 'esm',
+    write: false,
+  });
+  const url = `data:text/javascript,${encodeURIComponent(outputFiles[0]?.text ?? '')}`;
+  const bundled: typeof import('../../formats/leb128.ts') = await import(url);
+  for (const [value, hex] of unsigned) {
+    t.deepEqual(bundled.encodeUleb(value), bytes(hex));
+    t.is(bundled.readUleb64(bytes(hex), 0).value, value);
+  }
+  for (const [value, hex] of signed) {
+    t.deepEqual(bundled.encodeSleb(value), bytes(hex));
+    t.is(bundled.readSleb(bytes(hex), 0).value, value);
+  }
 });
