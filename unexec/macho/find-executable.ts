@@ -129,10 +129,14 @@ function likeliest(
     const { address } = header;
     const slide = address - text.vmaddr;
     const region = image.regions.find(region => region.start <= address && address < endOf(region));
+    const slides = slidesOf(image.memory, pointers, slide);
+    const moved = slides.get(slide) ?? 0;
     return {
       header,
       ranks: [
-        slidesOf(image.memory, pointers, slide).get(slide) ?? 0,
+        moved,
+        // An emulated program's pointers were moved by what it sees.
+        Math.max(moved, ...[...slides].map(([by, count]) => (isSlide(by) ? count : 0))),
         region?.execute === true ? 1 : 0,
         segments.filter(segment => isMappedAt(image, segment, slide)).length,
       ],
@@ -149,6 +153,10 @@ function likeliest(
     `the executable is mapped ${judged.length} times, at ${places}: expected it once`,
   );
 }
+
+/** What a loader would choose: whole pages. The words of chained fixups, not moved, look like more than 2^51. */
+const isSlide = (by: bigint): boolean =>
+  by !== 0n && by % BigInt(PAGE) === 0n && BigInt.asIntN(48, by) === by;
 
 function compareRanks(a: readonly number[], b: readonly number[]): number {
   for (const [i, rank] of a.entries()) if (rank !== b[i]) return rank - (b[i] ?? 0);

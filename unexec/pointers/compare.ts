@@ -40,11 +40,6 @@ export interface PointerComparison {
   readonly counts: Counts;
   /** Words that are neither constants nor pointers: listed with both values. */
   readonly unexplained: readonly UnexplainedWord[];
-  /**
-   * Equal words that are addresses of a module which did not move: pointers or numbers, the comparison cannot
-   * tell. They count as constants.
-   */
-  readonly still: readonly UnexplainedWord[];
   /** Pointers whose value is outside of every range, though it moves with one. They are among the slots. */
   readonly biased: readonly UnexplainedWord[];
 }
@@ -54,6 +49,11 @@ export interface RangeComparison {
   /** Offsets of the pointers into the image, from the range's first byte, ascending. */
   readonly slots: Float64Array;
   readonly outward: OutwardSlots;
+  /**
+   * Words that are equal in both runs and addresses of a module that did not move: pointers or numbers, the
+   * comparison cannot tell.
+   */
+  readonly still: OutwardSlots;
   readonly counts: Counts;
 }
 
@@ -117,7 +117,6 @@ class Search {
   #compared = 0;
   readonly listed = {
     unexplained: [] as UnexplainedWord[],
-    still: [] as UnexplainedWord[],
     biased: [] as UnexplainedWord[],
   };
 
@@ -140,7 +139,13 @@ class Search {
         for (let at = start; at < end; at += CHUNK) this.#chunk(range, at, Math.min(CHUNK, end - at), found);
       }
     }
-    return { range, slots: found.slots(), outward: found.outward.finish(), counts: found.counts(range) };
+    return {
+      range,
+      slots: found.slots(),
+      outward: found.outward.finish(),
+      still: found.still.finish(),
+      counts: found.counts(range),
+    };
   }
 
   #chunk(range: PairedRange, position: number, size: number, found: Found): void {
@@ -171,8 +176,7 @@ class Search {
       const offset = position + i * 4 - MARGIN;
       if (low1 === low2 && high1 === high2) {
         if (hasStill && judge.judgeEqual(low1, high1) === KIND.STILL) {
-          found.still++;
-          this.#list(this.listed.still, range, offset, i * 4);
+          found.still.push(offset, judge.module, judge.target);
         }
         continue;
       }
@@ -234,9 +238,9 @@ class Found {
   readonly aligned = new OffsetList();
   readonly unaligned = new OffsetList();
   readonly outward = new OutwardList();
+  readonly still = new OutwardList();
   tagged = 0;
   biased = 0;
-  still = 0;
   unexplained = 0;
   /** Where the last unaligned pointer ends. */
   claimedTo = 0;
@@ -257,7 +261,7 @@ class Found {
       unaligned: this.unaligned.length,
       biased: this.biased,
       outward: this.outward.length,
-      still: this.still,
+      still: this.still.length,
       unexplained: this.unexplained,
     };
   }

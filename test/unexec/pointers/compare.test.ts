@@ -161,13 +161,26 @@ test('comparePointers() does not take a number for a base that changed by as muc
   t.is(counts.unexplained, 1);
 });
 
-test('comparePointers() lists equal words that are addresses of a module that did not move', t => {
+test('comparePointers() tells equal words that are addresses of a module that did not move', t => {
   const still = { ...LIBRARY, start2: LIBRARY.start1 };
   const value = LIBRARY.start1 + 0x10n;
-  const result = compareWords([[16, value, value]], { outside: [still] });
-  t.deepEqual(result.still, [{ range: DATA, offset: 16, value1: value, value2: value, into: 'libSystem' }]);
-  t.like(result.counts, { still: 1, outward: 0, unexplained: 0 });
+  const { ranges, slots, counts } = compareWords(
+    [
+      [8, ...moved(DATA.start1)],
+      [16, value, value],
+      [24, 5n, 5n],
+    ],
+    { outside: [STACK, still] },
+  );
+  t.deepEqual(slots, [8]);
+  const { offsets, modules, targets } = ranges[0]?.still ?? fail();
+  t.deepEqual([[...offsets], [...modules], [...targets]], [[16], [1], [0x10]]);
+  t.like(counts, { still: 1, outward: 0, unexplained: 0 });
 });
+
+function fail(): never {
+  throw new Error('one range was searched');
+}
 
 test('comparePointers() follows ranges that moved by different amounts', t => {
   const heap: PairedRange = {
