@@ -34,6 +34,7 @@ export const EXIT_MEANINGS: readonly (readonly [number | string, string])[] = [
 const EXIT_OF_ERROR: ReadonlyMap<string, ExitCode> = new Map<string, ExitCode>([
   ['USAGE', EXIT.USAGE],
   ['BAD_FREEZE_POINT', EXIT.USAGE],
+  ['BAD_RESERVE', EXIT.USAGE],
   ['CANNOT_BE_KEPT', EXIT.REFUSED],
   ['SETUID_PROGRAM', EXIT.REFUSED],
   ['ENDED_BEFORE_FREEZE_POINT', EXIT.FREEZE_POINT],

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Command } from '../command.ts';
+import { PREPARE } from './prepare.ts';
 import { VERIFY } from './verify.ts';
 
-export const COMMANDS: readonly Command[] = [VERIFY];
+export const COMMANDS: readonly Command[] = [VERIFY, PREPARE];
