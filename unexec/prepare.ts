@@ -99,7 +99,7 @@ export async function prepare(
 
 function checkedSize(reserve: number): number {
   if (Number.isFinite(reserve) && reserve > 0 && reserve <= LARGEST_RESERVE) {
-    return Math.ceil(reserve / RESERVE_UNIT) * RESERVE_UNIT;
+    return Math.max(2, Math.ceil(reserve / RESERVE_UNIT)) * RESERVE_UNIT;
   }
   throw new UnexecError(
     'BAD_RESERVE',

@@ -3,7 +3,8 @@
  * before __LINKEDIT, which moves to higher addresses. Where the header has no room for that command (most
  * linkers leave 32 bytes), the last writable segment grows instead, which needs none. The name is not
  * `__DATA`: dyld refuses a second one for files of SDK 26, and LLVM misreads it. The segment comes right
- * before __LINKEDIT's, so the indices that fixups have of the others stay as they are.
+ * before __LINKEDIT's, so the indices that fixups have of the others stay as they are. The section begins with the
+ * zone's first block: what an LC_NOTE names (notes.ts, in the restart style) may lie in no section.
  *
  * @module
  */
@@ -28,7 +29,7 @@ import {
   VM_PROT,
 } from '../../formats/macho/index.ts';
 import { UnexecError } from '../errors.ts';
-import { RESERVE_UNIT } from '../zones/reserve.ts';
+import { BLOCKS_OFFSET, RESERVE_UNIT } from '../zones/reserve.ts';
 
 export const HEAP_SEGMENT = '__DATA_HEAP';
 export const HEAP_SECTION = '__heap';
@@ -79,8 +80,8 @@ function addSegment(file: MachOFile, base: bigint, size: number, linkedit: Segme
   const section = newSection({
     sectname: HEAP_SECTION,
     segname: HEAP_SEGMENT,
-    addr: base,
-    size: BigInt(size),
+    addr: base + BigInt(BLOCKS_OFFSET),
+    size: BigInt(size - BLOCKS_OFFSET),
     align: Math.log2(RESERVE_UNIT),
     flags: S.S_ZEROFILL,
   });

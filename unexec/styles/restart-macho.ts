@@ -23,8 +23,8 @@ import type { Stretch } from '../macho/stretches.ts';
 import type { RestartManifest } from '../manifest.ts';
 import type { TargetFile } from '../target-file.ts';
 import {
+  BLOCKS_OFFSET,
   NOTES_OFFSET,
-  NOTES_ROOM,
   readZoneHeader,
   type StartedZone,
   unexec_reserve,
@@ -99,7 +99,7 @@ export async function writeRestart(input: RestartInput, target: TargetFile): Pro
   const isFixed = (file.header.flags & MH_FLAGS.MH_PIE) === 0;
   const found = isFixed
     ? undefined
-    : findPointers({ file, dumped, ignored: notesOf(file, reserve), first, second: input.second });
+    : findPointers({ file, dumped, ignored: withoutPointers(file, reserve), first, second: input.second });
   const outward = found && settleOutward(file, first, found, bound.importOf);
   const doubtful = [...(found?.remarks ?? []), ...(outward?.remarks ?? [])];
   if (input.strict) refuseDoubtful(input.path, found, outward?.lost ?? 0, doubtful);
@@ -214,12 +214,11 @@ function boundOffsets(file: MachOFile, { kept }: BoundWords): (index: number) =>
   return index => offsets[index] ?? [];
 }
 
-/** The room for notes has addresses in text form, and no pointers. */
-function notesOf(file: MachOFile, reserve: Reserve | undefined): Map<number, Stretch[]> {
+/** The zone's own structures are offsets, and the notes are text: no pointers before the first block. */
+function withoutPointers(file: MachOFile, reserve: Reserve | undefined): Map<number, Stretch[]> {
   if (reserve?.base === undefined) return new Map();
   const { index, offset } = placeIn(file)(reserve.base);
-  const start = offset + NOTES_OFFSET;
-  return new Map([[index, [{ start, end: start + NOTES_ROOM }]]]);
+  return new Map([[index, [{ start: offset, end: offset + BLOCKS_OFFSET }]]]);
 }
 
 function targetsOf({ rebases }: FileFixups): Map<bigint, bigint> {

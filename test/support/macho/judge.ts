@@ -40,8 +40,9 @@ const READERS: readonly Reader[] = [
   },
 ];
 
+/** LLVM says of a large zero-fill section, which is at no offset, that it goes past the end of the file. */
 const REMARK =
-  /past (the )?end of|malformed|inconsistent|not in a section|\bbad \w+ ?[Ii]ndex|^(error|warning): .*/im;
+  /past (the )?end of(?! file\)\n\s+offset 0\n)|malformed|inconsistent|not in a section|\bbad \w+ ?[Ii]ndex|^(error|warning): .*/im;
 
 /** Fails with all complaints about a Mach-O file. */
 export async function judgeMachO(path: string): Promise<void> {

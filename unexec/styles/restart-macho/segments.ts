@@ -131,7 +131,7 @@ function heapSection(
 
 /** Before a dump the section has all of the reserve, after one what is stored of it. */
 const reachesIntoReserve = ({ addr, size }: MachOSection, heap: Heap | undefined): boolean =>
-  heap !== undefined && addr <= heap.base && addr + size > heap.base;
+  heap !== undefined && addr < heap.base + BigInt(heap.size) && addr + size > heap.base;
 
 /** Thread-local zero-fill stays: it is the tail of a template. */
 const isZeroFill = (section: MachOSection): boolean =>

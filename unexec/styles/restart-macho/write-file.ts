@@ -27,6 +27,7 @@ import {
   wholeContents,
 } from '../../../formats/macho/index.ts';
 import { type Reason, UnexecError } from '../../errors.ts';
+import { HEAP_SEGMENT } from '../../macho/add-reserve.ts';
 import type { Reserve } from '../../macho/reserve.ts';
 import { signatureFacts, signatureRoom, writeSigned } from '../../macho/write-signed.ts';
 import type { TargetFile } from '../../target-file.ts';
@@ -222,7 +223,7 @@ function jobOf(
   return [{ index, job }];
 }
 
-/** Names the place of the notes; where the header has no room they are found by the reserve. */
+/** Names the place of the notes where it can; they are found by the reserve in any case. */
 function setNote({ file, reserve, zone }: FilePlan): void {
   const old = readNotes(file).findIndex(({ owner }) => owner === NOTE_OWNER);
   const command = findCommands(file, LC.LC_NOTE)[old];
@@ -230,7 +231,8 @@ function setNote({ file, reserve, zone }: FilePlan): void {
   if (reserve?.base === undefined || zone === undefined) return;
   const base = reserve.base;
   const segment = segmentsOf(file).find(({ vmaddr, vmsize }) => base >= vmaddr && base < vmaddr + vmsize);
-  if (segment === undefined || headerRoom(file) < note_command.size + signatureRoom(file)) return;
+  // In an extended segment a section covers them, which no LC_NOTE may overlap.
+  if (segment?.segname !== HEAP_SEGMENT || headerRoom(file) < note_command.size + signatureRoom(file)) return;
   const offset = segment.fileoff + Number(base - segment.vmaddr) + NOTES_OFFSET;
   addNote(file, { owner: NOTE_OWNER, offset, size: NOTES_ROOM });
 }
