@@ -182,11 +182,9 @@ export function encodeBinds({ binds, strong }: Binds, kind: BindKind): Uint8Arra
     if (kind !== 'lazy' && state.type !== bind.type) {
       writer.byte(BIND_OPCODE.BIND_OPCODE_SET_TYPE_IMM | bind.type);
     }
-    if (state.segment !== bind.segment || state.offset > bind.offset) {
+    if (state.segment !== bind.segment || state.offset !== bind.offset) {
       const opcode = BIND_OPCODE.BIND_OPCODE_SET_SEGMENT_AND_OFFSET_ULEB;
       writer.opcode(opcode | bind.segment, bind.offset);
-    } else if (state.offset < bind.offset) {
-      writer.opcode(BIND_OPCODE.BIND_OPCODE_ADD_ADDR_ULEB, bind.offset - state.offset);
     }
     if (kind !== 'weak' && state.libOrdinal !== bind.libOrdinal) writeOrdinal(writer, bind.libOrdinal);
     if (state.symbol !== bind.symbol || state.flags !== bind.flags) {

@@ -204,6 +204,37 @@ test('pages that are too large', rejects, spoiled(39, 40, 1), /pageSize .* is 40
 test('a scatter vector', rejects, spoiled(44, 4), /scatterOffset/);
 test('a team past the end', rejects, spoiled(48, 0x10000), /teamOffset/);
 
+test('readCodeSignature() takes no field from a version that has not got it', t => {
+  const facts = newFacts({ codeLimit: 2 ** 32 + 1 });
+  const plan = planSignature(facts);
+  const signed = encodeSignature(plan, new Uint8Array(32 * plan.nCodeSlots), sha256);
+  const read = (version: number) => {
+    const bytes = signed.slice();
+    const view = new DataView(bytes.buffer);
+    const directory = view.getUint32(16);
+    view.setUint32(directory + 8, version);
+    // Of a team and a scatter vector, which are not to be seen either.
+    if (version < 0x2_0200) view.setUint32(directory + 48, 88);
+    if (version < 0x2_0100) view.setUint32(directory + 44, 88);
+    // The number of pages follows from the limit: 2^32 - 1 where there is no codeLimit64.
+    if (version < 0x2_0300) view.setUint32(directory + 28, 2 ** 20);
+    return readCodeSignature(bytes).codeDirectory;
+  };
+  const short = 2 ** 32 - 1;
+  const seen = [0x2_0001, 0x2_0100, 0x2_0200, 0x2_0300, 0x2_0400, 0x2_0600].map(version => {
+    const { codeLimit, execSegFlags, teamId } = read(version);
+    return [codeLimit, execSegFlags, teamId];
+  });
+  t.deepEqual(seen, [
+    [short, 0n, undefined],
+    [short, 0n, undefined],
+    [short, 0n, undefined],
+    [facts.codeLimit, 0n, undefined],
+    [facts.codeLimit, 1n, undefined],
+    [facts.codeLimit, 1n, undefined],
+  ]);
+});
+
 test('readCodeSignature() takes the SHA-256 directory beside one for old systems', t => {
   const modern = readCodeSignature(sign(newFacts()));
   const old = (modern.blobs[0]?.bytes ?? new Uint8Array(0)).slice();
