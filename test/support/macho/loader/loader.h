@@ -97,6 +97,9 @@ uint64_t own_export(const struct image *, const char *name);
 uint64_t own_symbol(const struct image *, const char *name);
 void *find_shim(const char *name);
 void print_shims(void);
+/* A name that Linux has too, but with another layout. */
+bool is_refused(const char *name);
+void remember_arguments(int argc, char **argv);
 
 /* thread-locals.c, initialisers.c */
 void prepare_thread_locals(const struct image *);

@@ -51,6 +51,7 @@ int main(int argc, char **argv, char **envp)
     plant_trap(&image, &options);
     char executable_path[4200], *apple[] = {executable_path, NULL};
     snprintf(executable_path, sizeof executable_path, "executable_path=%s", image.path);
+    remember_arguments(argc - program, argv + program);
     run_initialisers(&image, argc - program, argv + program, envp, apple);
     typedef int entry(int, char **, char **, char **);
     entry *start = (entry *)slid(&image, image.text->vmaddr + image.entry->entryoff);

@@ -44,7 +44,7 @@ static uint64_t foreign_import(const char *name)
 static uint64_t foreign_import(const char *name)
 {
     char plain[256];
-    if (*name != '_' || strlen(name) >= sizeof plain) return 0;
+    if (*name != '_' || strlen(name) >= sizeof plain || is_refused(name)) return 0;
     strcpy(plain, name + 1);
     char *suffix = strchr(plain, '$');
     if (suffix != NULL) *suffix = 0;

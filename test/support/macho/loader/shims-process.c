@@ -14,7 +14,7 @@
 
 int __cxa_thread_atexit_impl(void (*)(void *), void *, void *);
 
-static int linux_open_flags(int flags)
+int linux_open_flags(int flags)
 {
     static const int pairs[][2] = {
         {0x4, O_NONBLOCK}, {0x8, O_APPEND}, {0x80, O_SYNC}, {0x100, O_NOFOLLOW}, {0x200, O_CREAT}, {0x400, O_TRUNC},
@@ -28,7 +28,7 @@ static int linux_open_flags(int flags)
 VARIADIC(int, open, 2, (const char *path, int flags), flags,
          open(path, linux_open_flags(flags), flags & 0x200 ? va_arg(list, int) : 0))
 
-static int linux_signal(int signal)
+int linux_signal(int signal)
 {
     static const int table[] = {0, SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGTRAP, SIGABRT, 0, SIGFPE, SIGKILL, SIGBUS, SIGSEGV,
                                 SIGSYS, SIGPIPE, SIGALRM, SIGTERM, SIGURG, SIGSTOP, SIGTSTP, SIGCONT, SIGCHLD, SIGTTIN,

@@ -18,7 +18,9 @@
 #define COND_STATIC 0x3CB0B1BB
 #define COND_READY 0x434F4E44
 #define ONCE_STATIC 0x30B1BCBA
+#define ERROR_CHECK 1
 #define RECURSIVE 2
+#define DARWIN_EDEADLK 11
 
 struct mutex { long signature; uint32_t state, owner, depth, type; }; /* state: 0 free, 1 held, 2 and waited for */
 struct cond { long signature; uint32_t sequence; };
@@ -71,6 +73,7 @@ static int mutex_try(struct mutex *m, bool wait)
         m->depth++;
         return 0;
     }
+    if (m->type == ERROR_CHECK && m->owner == self()) return wait ? DARWIN_EDEADLK : EBUSY;
     if (wait) take_or_wait(&m->state);
     else if (!take(&m->state)) return EBUSY;
     m->owner = self();

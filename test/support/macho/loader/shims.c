@@ -5,9 +5,11 @@
 #include "loader.h"
 
 extern const struct shim zone_shims[], stdio_shims[], libc_shims[], memory_shims[], thread_shims[], process_shims[],
-    foreign_shims[];
+    foreign_file_shims[], foreign_signal_shims[], foreign_rest_shims[];
 
 static const struct shim *const lists[] = {zone_shims, stdio_shims, libc_shims, memory_shims, thread_shims, process_shims};
+
+static const struct shim *const foreign[] = {foreign_file_shims, foreign_signal_shims, foreign_rest_shims};
 
 static const void *find_in(const struct shim *list, const char *name)
 {
@@ -20,7 +22,7 @@ void *find_shim(const char *name)
 {
     const void *found = NULL;
     for (unsigned i = 0; i < sizeof lists / sizeof *lists && found == NULL; i++) found = find_in(lists[i], name);
-    if (found == NULL && options.foreign) found = find_in(foreign_shims, name);
+    for (unsigned i = 0; options.foreign && i < 3 && found == NULL; i++) found = find_in(foreign[i], name);
     return (void *)found;
 }
 

@@ -13,6 +13,10 @@
 
 struct shim { const char *name; const void *address; };
 
+/* Numbers of Darwin as Linux has them. */
+int linux_open_flags(int);
+int linux_signal(int);
+
 #ifdef __aarch64__
 typedef void *darwin_va_list;
 static inline va_list arguments_at(void *stack)
