@@ -29,7 +29,7 @@ import { LE, load_command, mach_header_64, section_64, segment_command_64 } from
  *
  * @throws FormatError `MACHO_BAD_MAGIC`, `MACHO_FAT`, `MACHO_UNSUPPORTED_32BIT`,
  *   `MACHO_UNSUPPORTED_BIG_ENDIAN`, `MACHO_UNSUPPORTED_CPU`, `MACHO_TRUNCATED`, `MACHO_BAD_COMMANDS`,
- *   `MACHO_BAD_COMMAND`, `MACHO_DUPLICATE_COMMAND`
+ *   `MACHO_BAD_COMMAND`, `MACHO_DUPLICATE_COMMAND`, `MACHO_TOO_MANY_SECTIONS`
  */
 export function readMachO(input: ByteSource | Uint8Array, offset = 0): MachOFile {
   const whole = input instanceof Uint8Array ? bytesSource(input) : input;
@@ -52,6 +52,7 @@ function readCommands(source: ByteSource, { ncmds, sizeofcmds }: mach_header_64)
   const bytes = source.read(mach_header_64.size, sizeofcmds).slice();
   const view = viewOf(bytes);
   const commands: LoadCommand[] = [];
+  let sections = 0;
   let at = 0;
   for (let i = 0; i < ncmds; i++) {
     const left = sizeofcmds - at;
@@ -65,7 +66,12 @@ function readCommands(source: ByteSource, { ncmds, sizeofcmds }: mach_header_64)
       );
     }
     const command = bytes.subarray(at, at + cmdsize);
-    commands.push(cmd === LC.LC_SEGMENT_64 ? segmentOf(source, command, what) : { cmd, bytes: command });
+    if (cmd === LC.LC_SEGMENT_64) {
+      const segment = segmentOf(source, command, what);
+      sections += segment.sections.length;
+      if (sections > MAX_SECTIONS) throw tooManySections(what, sections);
+      commands.push(segment);
+    } else commands.push({ cmd, bytes: command });
     at += cmdsize;
   }
   if (at !== sizeofcmds) {
@@ -82,6 +88,16 @@ function readCommands(source: ByteSource, { ncmds, sizeofcmds }: mach_header_64)
 }
 
 const NONE: load_command = { cmd: 0, cmdsize: 0 };
+
+/** A symbol can only name 255 (MAX_SECT); far more would only cost time in all that looks at each. */
+const MAX_SECTIONS = 4096;
+
+const tooManySections = (what: string, count: number): FormatError =>
+  new FormatError(
+    'MACHO_TOO_MANY_SECTIONS',
+    `Mach-O: ${what} is the one with section ${count}, expected at most ${MAX_SECTIONS} in all`,
+    { value: count },
+  );
 
 function segmentOf(source: ByteSource, bytes: Uint8Array, what: string): SegmentCommand {
   const view = viewOf(bytes);

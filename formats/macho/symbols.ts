@@ -116,11 +116,11 @@ export function encodeSymbols(symbols: readonly MachOSymbol[]): EncodedSymbols {
  * The indirect symbol table: indices of symbols, or INDIRECT_SYMBOL. Sections of pointers and stubs have
  * their stretches of it, which `indirectSymbolsOf` gives.
  */
-export function readIndirectSymbols(file: MachOFile): number[] {
+export function readIndirectSymbols(file: MachOFile): Uint32Array {
   const blob = findBlob(file, 'indirect-symbols');
-  if (!blob) return [];
+  if (!blob) return new Uint32Array(0);
   const view = viewOf(wholeContents(blob.contents));
-  return Array.from({ length: view.byteLength / 4 }, (_, i) => view.getUint32(4 * i, LE));
+  return Uint32Array.from({ length: view.byteLength / 4 }, (_, i) => view.getUint32(4 * i, LE));
 }
 
 /** Bytes that an entry of a section has in the indirect symbol table; 0 for sections that have none. */
@@ -144,13 +144,13 @@ export function indirectEntrySize(section: MachOSection): number {
  *
  * @throws FormatError `MACHO_BAD_SECTION` where the section claims more than there are
  */
-export function indirectSymbolsOf(section: MachOSection, indirect: readonly number[]): number[] {
+export function indirectSymbolsOf(section: MachOSection, indirect: Uint32Array): Uint32Array {
   const unit = indirectEntrySize(section);
-  if (unit === 0) return [];
+  if (unit === 0) return new Uint32Array(0);
   const { reserved1: first, size } = section;
   const count = size / BigInt(unit);
   if (count <= BigInt(Math.max(0, indirect.length - first))) {
-    return indirect.slice(first, first + Number(count));
+    return indirect.subarray(first, first + Number(count));
   }
   throw new FormatError(
     'MACHO_BAD_SECTION',

@@ -197,7 +197,7 @@ test('indirect symbols are those that llvm-objdump finds in every real macOS fil
         const file = readMachO(thin);
         const indirect = readIndirectSymbols(file);
         return sectionsOf(file)
-          .flatMap(section => indirectSymbolsOf(section, indirect))
+          .flatMap(section => [...indirectSymbolsOf(section, indirect)])
           .map(indexName);
       }),
     );

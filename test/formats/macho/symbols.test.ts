@@ -109,7 +109,7 @@ test('kinds of symbols are told apart', t => {
 test('a file without a symbol table has no symbols', t => {
   const file = tiny();
   file.linkedit = [];
-  t.deepEqual([readSymbols(file), readIndirectSymbols(file)], [[], []]);
+  t.deepEqual([readSymbols(file).length, readIndirectSymbols(file).length], [0, 0]);
 });
 
 test('indirect symbols of a section are those of its stubs and pointers', t => {
@@ -118,7 +118,7 @@ test('indirect symbols of a section are those of its stubs and pointers', t => {
   const indirect = readIndirectSymbols(file);
   const namesOf = (segname: string, sectname: string): (string | undefined)[] => {
     const section = findSection(file, segname, sectname);
-    return section ? indirectSymbolsOf(section, indirect).map(index => names[index]) : [];
+    return section ? [...indirectSymbolsOf(section, indirect)].map(index => names[index]) : [];
   };
   t.deepEqual(namesOf('__TEXT', '__stubs'), ['_printf', '_maybe']);
   t.deepEqual(namesOf('__DATA', '__la_symbol_ptr'), ['_printf', '_maybe']);
@@ -139,7 +139,7 @@ test('a section that claims more indirect symbols than there are is refused', t 
       reserved1,
       size,
     });
-    t.throws(() => indirectSymbolsOf(section, [1, 2]), {
+    t.throws(() => indirectSymbolsOf(section, Uint32Array.of(1, 2)), {
       instanceOf: FormatError,
       code: 'MACHO_BAD_SECTION',
     });
