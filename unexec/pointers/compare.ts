@@ -15,7 +15,7 @@ import type { MemoryImage } from '../image.ts';
 import { OffsetList } from './offset-list.ts';
 import { OutwardList, type OutwardSlots } from './outward-list.ts';
 import { KIND, PairJudge } from './pair-judge.ts';
-import { type PairedModule, type PairedRange, RangeTable } from './ranges.ts';
+import { moduleTable, type PairedModule, type PairedRange } from './ranges.ts';
 import { CHUNK, ChunkBuffer, leadOf, MARGIN, touchedStretches } from './stretches.ts';
 import { claimUnaligned, type UnalignedSearch } from './unaligned.ts';
 
@@ -287,8 +287,8 @@ function commonTarget({
   outside,
 }: Comparison): (value1: bigint, value2: bigint) => string | undefined {
   const finders = [ranges, outside].map(places => {
-    const first = new RangeTable(places.map(({ name, start1, size }) => ({ name, start: start1, size })));
-    const second = new RangeTable(places.map(({ name, start2, size }) => ({ name, start: start2, size })));
+    const first = moduleTable(places.map(({ name, start1, size }) => ({ name, start: start1, size })));
+    const second = moduleTable(places.map(({ name, start2, size }) => ({ name, start: start2, size })));
     return (value1: bigint, value2: bigint): string | undefined => {
       const index = first.find(Number(value1));
       return index >= 0 && index === second.find(Number(value2)) ? places[index]?.name : undefined;

@@ -5,7 +5,14 @@
  *
  * @module
  */
-import { badRanges, checkApart, type PairedModule, type PairedRange, RangeTable } from './ranges.ts';
+import {
+  badRanges,
+  checkApart,
+  moduleTable,
+  type PairedModule,
+  type PairedRange,
+  RangeTable,
+} from './ranges.ts';
 
 export const KIND = { CONSTANT: 0, POINTER: 1, BIASED: 2, OUTWARD: 3, STILL: 4, UNEXPLAINED: 5 } as const;
 export type Kind = (typeof KIND)[keyof typeof KIND];
@@ -43,7 +50,7 @@ export class PairJudge {
     }
     this.#ranges = new RangeTable(ranges.map(inFirst));
     checkApart(ranges.map(inSecond));
-    this.#modules = new RangeTable(modules.map(inFirst));
+    this.#modules = moduleTable(modules.map(inFirst));
     this.#moduleStarts = Float64Array.from(modules, ({ start1 }) => Number(start1));
     this.#rangeShifts = Float64Array.from(ranges, shiftOf);
     this.#moduleShifts = Float64Array.from(modules, shiftOf);
@@ -52,7 +59,7 @@ export class PairJudge {
       this.#rangeShifts.filter(shift => Math.abs(shift) >= TELLING_SHIFT && !taken.has(shift)),
     );
     const still = modules.flatMap((module, index) => (shiftOf(module) === 0 ? [{ module, index }] : []));
-    this.#still = new RangeTable(still.map(({ module }) => inFirst(module)));
+    this.#still = moduleTable(still.map(({ module }) => inFirst(module)));
     this.#stillIndexes = still.map(({ index }) => index);
   }
 

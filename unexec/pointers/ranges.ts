@@ -146,5 +146,16 @@ export class RangeTable {
   }
 }
 
+/**
+ * A table of modules, by the same indexes. One beyond 48 bits (Linux maps [vsyscall] there) is left out: no
+ * pointer that would be kept leads to it.
+ */
+export const moduleTable = (modules: readonly Addressed[]): RangeTable =>
+  new RangeTable(
+    modules.map(module =>
+      module.start + BigInt(module.size) > ADDRESS_END ? { ...module, start: 0n, size: 0 } : module,
+    ),
+  );
+
 export const badRanges = (message: string): UnexecError =>
   new UnexecError('BAD_RANGES', `ranges to search for pointers: ${message}`);

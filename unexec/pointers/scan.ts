@@ -24,7 +24,7 @@
 import type { MemoryImage } from '../image.ts';
 import { OffsetList } from './offset-list.ts';
 import { OutwardList, type OutwardSlots } from './outward-list.ts';
-import { RangeTable, type ScannedModule, type ScannedRange } from './ranges.ts';
+import { moduleTable, RangeTable, type ScannedModule, type ScannedRange } from './ranges.ts';
 import { CHUNK, ChunkBuffer, leadOf, MARGIN, touchedStretches } from './stretches.ts';
 
 export interface Scan {
@@ -111,7 +111,7 @@ class ScanSearch {
   constructor(scan: Scan) {
     this.#scan = scan;
     this.#targets = new RangeTable(scan.ranges);
-    this.#modules = new RangeTable(scan.outside);
+    this.#modules = moduleTable(scan.outside);
     this.#limit = scan.listed ?? 1000;
   }
 

@@ -178,6 +178,24 @@ test('comparePointers() tells equal words that are addresses of a module that di
   t.like(counts, { still: 1, outward: 0, unexplained: 0 });
 });
 
+test('comparePointers() has no use for modules beyond 48 bits, and no quarrel with them', t => {
+  const vsyscall = {
+    name: '[vsyscall]',
+    start1: 0xffff_ffff_ff60_0000n,
+    start2: 0xffff_ffff_ff60_0000n,
+    size: PAGE,
+  };
+  const { outward, counts } = compareWords(
+    [
+      [8, vsyscall.start1, vsyscall.start1],
+      [16, LIBRARY.start1, LIBRARY.start2],
+    ],
+    { outside: [vsyscall, LIBRARY] },
+  );
+  t.deepEqual([...outward.modules], [1]);
+  t.like(counts, { still: 0, outward: 1, unexplained: 0 });
+});
+
 function fail(): never {
   throw new Error('one range was searched');
 }

@@ -193,6 +193,12 @@ test('scanPointers() tells where addresses of modules lead', t => {
   t.is(counts.outward, 1);
 });
 
+test('scanPointers() has no use for modules beyond 48 bits, and no quarrel with them', t => {
+  const image = memoryOf([{ start: DATA.start, bytes: new Uint8Array(DATA.size).fill(0xff) }]);
+  const vsyscall = { name: '[vsyscall]', start: 0xffff_ffff_ff60_0000n, size: PAGE };
+  t.like(scanPointers({ ranges: [DATA], image, outside: [vsyscall] }).counts, { outward: 0, pointers: 0 });
+});
+
 test('scanPointers() searches nothing where it is told not to', t => {
   const { slots } = scanWords(
     [
