@@ -7,6 +7,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { perlArguments } from '../support/command.ts';
+import { conformanceFile } from '../support/conformance-files.ts';
 import { run } from '../support/run.ts';
 import { ROOT, sandbox } from '../support/sandbox.ts';
 
@@ -81,6 +82,17 @@ test('the installed formats/elf reads a file', async t => {
      console.log(readElf(bytesSource(readFileSync('/bin/true'))).sections.length > 10);`,
   );
   t.is(stdout, 'true\n');
+});
+
+test('the installed formats/macho reads a file', async t => {
+  const { path } = conformanceFile('fsevents fsevents.node');
+  const stdout = await runModule(
+    `import { readFileSync } from 'node:fs';
+     import { bytesSource, readFat, readMachO } from 'unexec/formats/macho';
+     const { architectures } = readFat(bytesSource(readFileSync(${JSON.stringify(path)})));
+     console.log(architectures.map(({ contents }) => readMachO(contents).header.filetype).join());`,
+  );
+  t.is(stdout, '8,8\n');
 });
 
 test('the installed header is found and compiles, in C and in C++', async t => {

@@ -2,6 +2,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import {
+  blobSize,
   dyld_info_command,
   FormatError,
   findBlob,
@@ -183,7 +184,9 @@ test('relayLinkedit() and parts without a place need a segment __LINKEDIT', t =>
 
 test('removeBlob() takes a part out', t => {
   const file = tiny();
+  t.is(blobSize(file, 'strings'), 14);
   removeBlob(file, 'strings');
+  t.is(blobSize(file, 'strings'), 0);
   t.is(findBlob(file, 'strings'), undefined);
   t.false(layoutMachO(file).linkedit.has('strings'));
 });

@@ -18,6 +18,7 @@ import {
   readUuid,
   sectionContents,
   sectionsOf,
+  segmentsOf,
   writeMachO,
 } from '../../../formats/macho/index.ts';
 import { viewOf } from '../../../formats/struct.ts';
@@ -202,6 +203,47 @@ test('a file in a file is read from its offset', t => {
   t.throws(() => readMachO(bytes, bytes.length + 1), { instanceOf: FormatError, code: 'OUT_OF_RANGE' });
 });
 
+test('a core of many gigabytes costs a few pages to read, and is written in pieces', t => {
+  const GIB = 2 ** 30;
+  const file = core();
+  let read = 0;
+  const memory = {
+    size: 3 * GIB,
+    read: (_: number, length: number) => {
+      read += length;
+      return new Uint8Array(length);
+    },
+  };
+  for (const [i, segment] of segmentsOf(file).entries()) {
+    Object.assign(segment, {
+      fileoff: 0x4000 + i * 3 * GIB,
+      filesize: 3 * GIB,
+      vmsize: 0xc000_0000n,
+      contents: memory,
+    });
+  }
+  const layout = layoutMachO(file);
+  t.is(layout.size, 0x4000 + 9 * GIB);
+  const [header] = writeMachO(layout);
+  if (!header) return t.fail();
+  const source = {
+    size: layout.size,
+    read: (offset: number, length: number) => {
+      const bytes = memory.read(offset, length);
+      if (offset < header.bytes.length) bytes.set(header.bytes.subarray(offset, offset + length));
+      return bytes;
+    },
+  };
+  read = 0;
+  const again = readMachO(source);
+  t.true(read < 0x8000);
+  t.deepEqual(
+    segmentsOf(again).map(({ fileoff, filesize }) => [fileoff, filesize]),
+    segmentsOf(file).map(({ fileoff, filesize }) => [fileoff, filesize]),
+  );
+  t.is(layoutMachO(again).size, layout.size);
+});
+
 test('a stretch of the file is found wherever it is, and refused where nothing is', t => {
   const bytes = machoBytes(tiny());
   const file = withoutSource(readMachO(bytes));
@@ -217,5 +259,8 @@ test('a stretch of the file is found wherever it is, and refused where nothing i
     );
   }
   t.deepEqual([...readContents(atOffset(file, 0x1001, 3), 0, 3)], [2, 3, 4]);
+  t.throws(() => atOffset(file, 0xfff, 2), { instanceOf: FormatError, code: 'MACHO_EXTERNAL' });
+  // The source has what lies across the border of two things.
+  t.is(contentsSize(atOffset(readMachO(bytes), 0xfff, 2)), 2);
   t.throws(() => atOffset(file, bytes.length, 1), { instanceOf: FormatError, code: 'MACHO_EXTERNAL' });
 });
