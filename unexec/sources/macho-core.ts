@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { FormatError, hex } from '../../formats/errors.ts';
 import {
   type CoreThread,
@@ -115,12 +115,14 @@ export function openMachOCore(path: string, exe?: string): OpenCore {
 }
 
 function openSource(path: string): FileSource {
+  const unreadable = (why: string, cause?: unknown): UnexecError =>
+    new UnexecError('FILE_UNREADABLE', `${path} cannot be read: ${why}`, { path, cause });
   try {
-    return new FileSource(path);
+    if (statSync(path).isFile()) return new FileSource(path);
   } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
-    throw new UnexecError('FILE_UNREADABLE', `${path} cannot be read: ${code}`, { path, cause });
+    throw unreadable(cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause), cause);
   }
+  throw unreadable('it is no regular file');
 }
 
 function parseCore(source: FileSource, path: string): MachOCore {

@@ -1,4 +1,6 @@
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import test from 'ava';
 import { segmentsOf } from '../../../formats/macho/find.ts';
 import { UnexecError } from '../../../unexec/errors.ts';
@@ -74,6 +76,24 @@ test.serial('openLiveMachO() sees an emulated program by its own addresses', asy
   t.true(live.executable.slide < 0x1000_0000_0000n);
   t.deepEqual(readVariables(live.image, exe, live.executable.slide), VARIABLES);
   live.release();
+});
+
+test.serial('openLiveMachO() stops where a loader stops the program, and lets it go on', async t => {
+  const exe = executable('x86_64', 'dyld-info');
+  const [program = '', ...args] = loaderCommand(exe, [], { arch: 'x86_64', at: 'freeze_here', stop: true });
+  const path = join(directory, 'output');
+  const output = openSync(path, 'w');
+  const live = await openLiveMachO(program, parseFreezePoint('stop'), {
+    args,
+    env: [],
+    keepEnv: false,
+    stdio: [nothing, output, output],
+  });
+  closeSync(output);
+  t.deepEqual(readVariables(live.image, exe, live.executable.slide), VARIABLES);
+  live.release('let-go');
+  for (let i = 0; i < 500 && readFileSync(path).length === 0; i++) await setTimeout(10);
+  t.is(readFileSync(path, 'utf8'), '2 as written\n');
 });
 
 const SHAPE = ['__TEXT', '__DATA_CONST', '__DATA'];

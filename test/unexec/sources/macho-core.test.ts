@@ -160,6 +160,7 @@ test('openMachOCore() refuses what is no core', async t => {
   t.is((await refusal(exe, exe)).code, 'NOT_A_MACHO_CORE');
   t.is((await refusal(process.execPath, exe)).code, 'NOT_A_MACHO_CORE');
   t.is((await refusal(join(directory, 'nothing'), exe)).code, 'FILE_UNREADABLE');
+  t.is((await refusal(directory, exe)).code, 'FILE_UNREADABLE');
 });
 
 test('openMachOCore() refuses a core of arm64e', async t => {
