@@ -35,6 +35,8 @@ export interface LoaderOptions {
 const SOURCES = join(ROOT, 'test/support/macho/loader');
 /** With frame pointers, as through them lldb finds the program's frames behind ours. */
 const FLAGS = '-D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -pthread -fno-omit-frame-pointer'.split(' ');
+/** Where dlsym finds what belongs to libSystem. */
+const FOREIGN_LIBRARIES: readonly string[] = ['-Wl,--no-as-needed', '-lm', '-lgcc_s'];
 /** Status of the loader when a program breaks a rule. */
 export const REFUSED = 126;
 
@@ -70,7 +72,7 @@ export function loader(arch: MachOArch, foreign = false): string {
     .filter(name => /\.[ch]$/.test(name))
     .sort()
     .map(name => join(SOURCES, name));
-  const hash = createHash('sha256').update(FLAGS.join(' '));
+  const hash = createHash('sha256').update([...FLAGS, ...FOREIGN_LIBRARIES].join(' '));
   for (const source of sources) hash.update(source).update(readFileSync(source));
   const directory = join(ROOT, 'build/macho-loader', hash.digest('hex').slice(0, 16));
   const path = join(directory, `${arch}${foreign ? '-foreign' : ''}`);
@@ -91,9 +93,8 @@ function build(
   if (!foreign) flags.push('-static', '-DSTATIC_LOADER');
   const made = `${path}.${process.pid}`;
   const code = sources.filter(name => name.endsWith('.c'));
-  const { status, stderr, error } = spawnSync(compiler, [...flags, '-o', made, ...code], {
-    encoding: 'utf8',
-  });
+  const args = [...flags, '-o', made, ...code, ...(foreign ? FOREIGN_LIBRARIES : [])];
+  const { status, stderr, error } = spawnSync(compiler, args, { encoding: 'utf8' });
   if (error !== undefined)
     throw new Error(`${compiler} is missing: apt-get install gcc gcc-aarch64-linux-gnu`, { cause: error });
   if (status !== 0) throw new Error(`${compiler}: status ${status}\n${stderr}`);

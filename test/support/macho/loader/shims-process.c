@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 int __cxa_thread_atexit_impl(void (*)(void *), void *, void *);
+extern void *__dso_handle;
 
 int linux_open_flags(int flags)
 {
@@ -75,6 +76,12 @@ static int executable_path(char *to, uint32_t *size)
     strcpy(to, image.path);
     return 0;
 }
+/* When a thread ends; the loader itself stands for the program that the destructor belongs to. */
+static void tlv_atexit(void (*destructor)(void *), void *object)
+{
+    __cxa_thread_atexit_impl(destructor, object, &__dso_handle);
+}
+
 /* All lazy pointers are bound at once. */
 static void stub_binder(void) { fail("dyld_stub_binder was called, though nothing is lazy"); }
 
@@ -87,5 +94,5 @@ const struct shim process_shims[] = {
     {"__dyld_image_count", image_count}, {"__dyld_get_image_header", image_header},
     {"__dyld_get_image_vmaddr_slide", image_slide}, {"__dyld_get_image_name", image_name},
     {"__NSGetExecutablePath", executable_path}, {"dyld_stub_binder", stub_binder}, {"__tlv_bootstrap", tlv_bootstrap},
-    {"__tlv_atexit", __cxa_thread_atexit_impl}, {NULL, NULL},
+    {"__tlv_atexit", tlv_atexit}, {NULL, NULL},
 };
