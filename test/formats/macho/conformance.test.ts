@@ -3,6 +3,7 @@ import test from 'ava';
 import {
   contentsSize,
   findBlob,
+  findCommand,
   findSegment,
   INDIRECT_SYMBOL,
   indirectSymbolsOf,
@@ -12,6 +13,7 @@ import {
   layoutMachO,
   type MachOFile,
   MH,
+  machoBytes,
   nameOf,
   readBuildVersion,
   readDylibs,
@@ -22,6 +24,8 @@ import {
   readSymbols,
   readUuid,
   relayLinkedit,
+  removeBlob,
+  removeCommand,
   type SegmentCommand,
   sectionsOf,
   segmentsOf,
@@ -32,10 +36,10 @@ import {
 } from '../../../formats/macho/index.ts';
 import type { ByteSource } from '../../../formats/source.ts';
 import { viewOf } from '../../../formats/struct.ts';
-import { conformanceFiles } from '../../support/conformance-files.ts';
+import { conformanceFile, conformanceFiles } from '../../support/conformance-files.ts';
 import { withFile } from '../elf/support/files.ts';
 import { firstDifference, withoutSource } from './support/files.ts';
-import { output } from './support/tools.ts';
+import { onDisk, output } from './support/tools.ts';
 
 /** The Mach-O files in a file: itself, or the parts of a fat one. */
 const thinFiles = (source: ByteSource): ByteSource[] =>
@@ -101,6 +105,39 @@ test('relayLinkedit() where it already is changes no real macOS file but for pad
         }
       }
     });
+  }
+});
+
+/** What LLVM prints of everything in __LINKEDIT, without the file's name. */
+function linkeditAsPrinted(path: string): string {
+  const dyldInfo = ['--rebase', '--bind', '--lazy-bind', '--weak-bind'];
+  const others = ['--exports-trie', '--function-starts', '--data-in-code', '--indirect-symbols'];
+  const text = output('llvm-objdump-19', '--macho', ...dyldInfo, ...others, path);
+  return (text + output('llvm-nm-19', '-x', '-a', '-p', path)).replaceAll(path, '');
+}
+
+test('__LINKEDIT means the same to LLVM after it has moved', t => {
+  const names = ['@rescript/darwin-x64 bin/rescript.exe', '@rescript/darwin-arm64 bin/rescript.exe'];
+  names.push(
+    '@rollup/rollup-darwin-arm64 rollup.darwin-arm64.node',
+    '@duckdb/node-bindings-darwin-x64 duckdb.node',
+  );
+  names.push('@rescript/darwin-arm64 bin/bsc.exe', '@esbuild/darwin-x64 bin/esbuild');
+  for (const name of names) {
+    const { path } = conformanceFile(name);
+    const moved = withFile(path, source => {
+      const file = readMachO(source);
+      const linkedit = findSegment(file, '__LINKEDIT');
+      relayLinkedit(file, (linkedit?.fileoff ?? 0) + 0x1_0000);
+      // A signature of something else would say so.
+      const signature = findCommand(file, LC.LC_CODE_SIGNATURE);
+      if (signature) removeCommand(file, signature);
+      removeBlob(file, 'code-signature');
+      return onDisk(machoBytes(file));
+    });
+    const [before, after] = [linkeditAsPrinted(path), linkeditAsPrinted(moved)];
+    t.true(after === before, name);
+    t.true(before.length > 10_000, name);
   }
 });
 
