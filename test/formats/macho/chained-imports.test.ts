@@ -1,7 +1,14 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
 import { FormatError } from '../../../formats/errors.ts';
+import { readChainedFixups } from '../../../formats/macho/chained-fixups.ts';
 import { type ChainedImport, decodeImports, encodeImports } from '../../../formats/macho/chained-imports.ts';
+import { findBlob, readFixups, readMachO, wholeContents } from '../../../formats/macho/index.ts';
+import { compileMachO } from '../../support/macho/toolchain.ts';
+import { sandbox } from '../../support/sandbox.ts';
+import { bytesOf } from './support/tools.ts';
 
 const bytes = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex.replaceAll(' ', ''), 'hex'));
 const text = (latin1: string): Uint8Array => Uint8Array.from(Buffer.from(latin1, 'latin1'));
@@ -112,3 +119,31 @@ test(
 test('encodeImports() rejects a library below -15', rejects, encoded({ libOrdinal: -16 }), /libOrdinal/);
 test('encodeImports() rejects an addend of 65 bits', rejects, encoded({ addend: 2n ** 63n }), /addend/);
 test('encodeImports() rejects a NUL in a name', rejects, encoded({ symbol: 'a\0' }), /NUL/);
+
+for (const [format, addend] of [
+  [1, 255n],
+  [3, -5n],
+  [3, 0x12_3456_789an],
+] as const) {
+  test(`decodeImports() reads what lld writes for an addend of ${addend}`, t => {
+    const directory = sandbox('formats-macho-imports');
+    const source = join(directory, 'addend.c');
+    writeFileSync(
+      source,
+      `void *malloc(unsigned long); void free(void *);
+       char *imported = (char *)&malloc + ${addend}; void *other = (void *)&free; int main(void) { return 0; }`,
+    );
+    const how = { arch: 'x86_64', fixups: 'chained', directory, linkFlags: ['-no_adhoc_codesign'] } as const;
+    const file = readMachO(bytesOf(compileMachO({ sources: [source], ...how })));
+    const blob = wholeContents(findBlob(file, 'chained-fixups')?.contents ?? new Uint8Array(0));
+    t.is(readChainedFixups(blob).importsFormat, format);
+    const binds = readFixups(file).binds.map(({ symbol, libOrdinal, addend, weak }) => {
+      return { symbol, libOrdinal, addend, weak };
+    });
+    const common = { libOrdinal: 1, weak: false };
+    t.deepEqual(binds, [
+      { symbol: '_malloc', addend, ...common },
+      { symbol: '_free', addend: 0n, ...common },
+    ]);
+  });
+}
