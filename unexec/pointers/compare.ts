@@ -12,11 +12,11 @@
  */
 import { UnexecError } from '../errors.ts';
 import type { MemoryImage } from '../image.ts';
-import { OffsetList } from './offset-list.ts';
-import { OutwardList, type OutwardSlots } from './outward-list.ts';
+import { type Counts, Found, sumOf } from './found.ts';
+import type { OutwardSlots } from './outward-list.ts';
 import { KIND, PairJudge } from './pair-judge.ts';
 import { moduleTable, type PairedModule, type PairedRange } from './ranges.ts';
-import { CHUNK, ChunkBuffer, leadOf, MARGIN, touchedStretches } from './stretches.ts';
+import { CHUNK, ChunkBuffer, MARGIN, touchedStretches } from './stretches.ts';
 import { claimUnaligned, type UnalignedSearch } from './unaligned.ts';
 
 export interface Comparison {
@@ -55,19 +55,6 @@ export interface RangeComparison {
    */
   readonly still: OutwardSlots;
   readonly counts: Counts;
-}
-
-export interface Counts {
-  /** Aligned words in what was searched, those of untouched pages too. */
-  readonly words: number;
-  /** Pointers into the image; of these: with something in their upper 16 bits, not at a multiple of 8, biased. */
-  readonly pointers: number;
-  readonly tagged: number;
-  readonly unaligned: number;
-  readonly biased: number;
-  readonly outward: number;
-  readonly still: number;
-  readonly unexplained: number;
 }
 
 export interface UnexplainedWord {
@@ -231,54 +218,6 @@ class Search {
     const value2 = this.#b.view.getBigUint64(at, true);
     list.push({ range, offset, value1, value2, into: this.#into(value1, value2) });
   }
-}
-
-/** What has been found in a range so far. */
-class Found {
-  readonly aligned = new OffsetList();
-  readonly unaligned = new OffsetList();
-  readonly outward = new OutwardList();
-  readonly still = new OutwardList();
-  tagged = 0;
-  biased = 0;
-  unexplained = 0;
-  /** Where the last unaligned pointer ends. */
-  claimedTo = 0;
-
-  slots(): Float64Array {
-    if (this.unaligned.length === 0) return this.aligned.finish();
-    const slots = new Float64Array(this.aligned.length + this.unaligned.length);
-    slots.set(this.aligned.finish());
-    slots.set(this.unaligned.finish(), this.aligned.length);
-    return slots.sort();
-  }
-
-  counts({ start1, size, searched }: PairedRange): Counts {
-    return {
-      words: searched === false ? 0 : Math.ceil((leadOf(start1) + size) / 8),
-      pointers: this.aligned.length + this.unaligned.length,
-      tagged: this.tagged,
-      unaligned: this.unaligned.length,
-      biased: this.biased,
-      outward: this.outward.length,
-      still: this.still.length,
-      unexplained: this.unexplained,
-    };
-  }
-}
-
-function sumOf(all: readonly Counts[]): Counts {
-  const sum = (field: keyof Counts): number => all.reduce((total, counts) => total + counts[field], 0);
-  return {
-    words: sum('words'),
-    pointers: sum('pointers'),
-    tagged: sum('tagged'),
-    unaligned: sum('unaligned'),
-    biased: sum('biased'),
-    outward: sum('outward'),
-    still: sum('still'),
-    unexplained: sum('unexplained'),
-  };
 }
 
 /** Into what both values of a word lead, for messages. */

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { UnexecError } from '../errors.ts';
 import type { FreezePoint } from '../freeze-point.ts';
 import type { MemoryImage } from '../image.ts';
 import { ProcessMemory } from '../linux/memory.ts';
@@ -24,13 +25,20 @@ export interface LiveMemory {
 /**
  * Starts a program, runs it to its freeze point and stops every thread.
  *
- * @throws UnexecError as `launch` and `runToFreezePoint`; `CANNOT_STOP`, `PROC_UNREADABLE`
+ * @throws UnexecError `UNSUPPORTED_MACHINE`; as `launch` and `runToFreezePoint`; `CANNOT_STOP`, `PROC_UNREADABLE`
  */
 export async function openLive(
   program: string,
   point: FreezePoint,
   options: LaunchOptions,
 ): Promise<LiveMemory> {
+  if (process.platform !== 'linux' || process.arch !== 'x64') {
+    throw new UnexecError(
+      'UNSUPPORTED_MACHINE',
+      `programs can be stopped on linux on x64 only, and this is ${process.platform} on ${process.arch}`,
+      { hint: 'take a core of the process, and give that' },
+    );
+  }
   const tracee = await launch(program, options);
   try {
     const reached = await runToFreezePoint(tracee, point);
