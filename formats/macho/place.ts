@@ -5,12 +5,13 @@
  *
  * @module
  */
-import { contentsSize } from '../contents.ts';
+import { type Contents, contentsSize, readContents } from '../contents.ts';
 import { FormatError, hex } from '../errors.ts';
 import { type LayoutPart, partOf } from '../parts.ts';
-import { findSegment } from './find.ts';
+import { findSegment, segmentsOf } from './find.ts';
 import { pageSizeOf } from './header.ts';
 import { LINKEDIT_KINDS, type LinkeditBlob, type LinkeditKind, type MachOFile } from './model.ts';
+import { readNotes } from './notes.ts';
 
 /** Where a part is, and how many bytes its command counts. */
 export interface BlobPlace {
@@ -93,24 +94,49 @@ export function placeLinkedit(file: MachOFile): LinkeditPlaces {
 /**
  * Moves all of __LINKEDIT to `fileoff`, to be laid out again without gaps.
  *
- * @throws FormatError `MACHO_NO_LINKEDIT`; `MACHO_TRAILING_BYTES` where the file goes on behind it, with
- *   bytes that something may look for at that place
+ * @throws FormatError `MACHO_NO_LINKEDIT`; `MACHO_TRAILING_BYTES` where the file goes on behind it,
+ *   `MACHO_UNKNOWN_LINKEDIT` where it holds more than its parts: what is not known cannot be moved along
  */
 export function relayLinkedit(file: MachOFile, fileoff: number): void {
   const linkedit = linkeditOf(file);
   const end = linkedit.fileoff + linkedit.filesize;
-  const isWithin = (offset: number): boolean => offset >= linkedit.fileoff && offset < end;
-  const behind = file.kept.find(({ offset }) => offset >= end);
-  if (behind) {
-    throw new FormatError(
-      'MACHO_TRAILING_BYTES',
-      `Mach-O: ${hex(contentsSize(behind.contents))} bytes at ${hex(behind.offset)} follow __LINKEDIT, expected it to end the file`,
-      { offset: behind.offset },
-    );
+  const unknown = file.kept.filter(({ offset }) => offset >= linkedit.fileoff);
+  for (const { offset, contents } of unknown) if (!isZero(contents)) throw notMovable(offset, contents, end);
+  const others = segmentsOf(file).filter(segment => segment !== linkedit);
+  for (const { offset, size, owner } of readNotes(file)) {
+    if (size === 0 || offset >= end || offset + size <= linkedit.fileoff) continue;
+    // A segment that has been put where __LINKEDIT was may have notes already.
+    if (others.some(other => offset >= other.fileoff && offset + size <= other.fileoff + other.filesize))
+      continue;
+    const message = `Mach-O: the LC_NOTE of ${JSON.stringify(owner)} is ${hex(size)} bytes at ${hex(offset)}, within __LINKEDIT, expected it elsewhere`;
+    throw new FormatError('MACHO_UNKNOWN_LINKEDIT', message, { offset, value: size });
   }
-  file.kept = file.kept.filter(({ offset }) => !isWithin(offset));
+  file.kept = file.kept.filter(({ offset }) => offset < linkedit.fileoff);
   for (const blob of file.linkedit) blob.offset = undefined;
   linkedit.fileoff = fileoff;
+}
+
+const notMovable = (offset: number, contents: Contents, end: number): FormatError => {
+  const bytes = `Mach-O: ${hex(contentsSize(contents))} bytes at ${hex(offset)}`;
+  return offset >= end
+    ? new FormatError('MACHO_TRAILING_BYTES', `${bytes} follow __LINKEDIT, expected it to end the file`, {
+        offset,
+      })
+    : new FormatError(
+        'MACHO_UNKNOWN_LINKEDIT',
+        `${bytes} of __LINKEDIT are of no load command that is known, expected none`,
+        { offset },
+      );
+};
+
+const CHUNK = 0x1_0000;
+
+function isZero(contents: Contents): boolean {
+  const size = contentsSize(contents);
+  for (let at = 0; at < size; at += CHUNK) {
+    if (readContents(contents, at, Math.min(CHUNK, size - at)).some(byte => byte !== 0)) return false;
+  }
+  return true;
 }
 
 function placeOf({ kind, offset, contents }: LinkeditBlob, end: number): BlobPlace {

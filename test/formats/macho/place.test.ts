@@ -2,11 +2,13 @@
 import test from 'ava';
 import fc from 'fast-check';
 import {
+  addNote,
   blobSize,
   dyld_info_command,
   FormatError,
   findBlob,
   findSegment,
+  insertSegment,
   LC,
   LINKEDIT_KINDS,
   type LinkeditKind,
@@ -15,6 +17,7 @@ import {
   type MachOFile,
   machoBytes,
   newCommand,
+  newSegment,
   readMachO,
   relayLinkedit,
   removeBlob,
@@ -166,11 +169,46 @@ test('relayLinkedit() takes the padding along, and refuses what follows __LINKED
 
   const longer = new Uint8Array(bytes.length + 10);
   longer.set(bytes);
+  const zeros = readMachO(longer);
+  relayLinkedit(zeros, 0x2000);
+  t.is(Buffer.compare(machoBytes(zeros), bytes), 0);
+  longer[bytes.length + 9] = 1;
   t.throws(() => relayLinkedit(readMachO(longer), 0x8000), {
     instanceOf: FormatError,
     code: 'MACHO_TRAILING_BYTES',
     message: /0xa bytes at 0x[0-9a-f]+ follow __LINKEDIT/,
   });
+});
+
+test('relayLinkedit() refuses what it would lose', t => {
+  const file = tiny();
+  const linkedit = findSegment(file, '__LINKEDIT');
+  const place = layoutMachO(file).linkedit.get('strings');
+  if (!linkedit || !place) return t.fail();
+  const end = place.offset + place.size;
+  const bytes = machoBytes(file);
+  const grown = (filesize: number, ...tail: readonly number[]): MachOFile => {
+    const longer = Uint8Array.from([...bytes, ...tail]);
+    const read = readMachO(longer);
+    const segment = findSegment(read, '__LINKEDIT');
+    if (segment) segment.filesize = filesize;
+    return readMachO(machoBytes(read));
+  };
+  t.throws(() => relayLinkedit(grown(end - 0x2000 + 4, 0, 0, 0, 1), 0x8000), {
+    instanceOf: FormatError,
+    code: 'MACHO_UNKNOWN_LINKEDIT',
+    message: /0x4 bytes at 0x[0-9a-f]+ of __LINKEDIT are of no load command/,
+  });
+  const noted = readMachO(bytes);
+  addNote(noted, { owner: 'x', offset: end - 4, size: 4 });
+  t.throws(() => relayLinkedit(noted, 0x8000), {
+    instanceOf: FormatError,
+    code: 'MACHO_UNKNOWN_LINKEDIT',
+    message: /LC_NOTE of "x" is 0x4 bytes/,
+  });
+  // Where another segment takes its place, the note may be that one's.
+  insertSegment(noted, '__LINKEDIT', newSegment({ segname: '__NEW', fileoff: 0x2000, filesize: 0x1000 }));
+  t.notThrows(() => relayLinkedit(noted, 0x8000));
 });
 
 test('relayLinkedit() and parts without a place need a segment __LINKEDIT', t => {
