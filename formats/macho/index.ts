@@ -22,6 +22,7 @@ export {
   wholeContents,
 } from '../contents.ts';
 export { FormatError } from '../errors.ts';
+export type { Finding, Severity } from '../finding.ts';
 export { type ConstantTable, flagNames, nameOf } from '../names.ts';
 export type { LayoutPart } from '../parts.ts';
 export type { Piece } from '../pieces.ts';

@@ -29,18 +29,10 @@ const { VM_PROT_READ: R, VM_PROT_WRITE: W, VM_PROT_EXECUTE: X } = VM_PROT;
 /** Kernels keep the addresses that fit into 32 bits for nobody. */
 const PAGE_ZERO_END = 0x1_0000_0000n;
 
-/** "load command content extends beyond end of file"; "filesize exceeds vmsize"; "vm range wraps". */
-function* sizes({ file, segments, size }: Subject): Iterable<Finding> {
+/** "filesize exceeds vmsize"; "vm range wraps". That bytes are in the file is what the reader demands. */
+function* sizes({ file, segments }: Subject): Iterable<Finding> {
   for (const segment of segments) {
     const name = nameOfSegment(segment);
-    if (fileEndOf(segment) > size) {
-      const end = hex(fileEndOf(segment));
-      yield error(
-        'MACHO_SEGMENT_PAST_END',
-        `${name} ends at ${end} of the file, expected within its ${hex(size)} bytes`,
-        placeOf(segment),
-      );
-    }
     // Segments that are not mapped (__LLVM, __DWARF of Go) have no memory and no permissions.
     const isMapped = segment.vmsize > 0n || segment.initprot !== 0;
     if (file.header.filetype !== MH.MH_OBJECT && isMapped && BigInt(segment.filesize) > segment.vmsize) {
@@ -90,7 +82,7 @@ function* permissions(subject: Subject): Iterable<Finding> {
       );
     }
     // vm_map_enter() of arm64 refuses both at once, but for just-in-time code.
-    if (isArm && (initprot & W) !== 0 && (initprot & X) !== 0) {
+    if (isArm && isDyldManaged && (initprot & W) !== 0 && (initprot & X) !== 0) {
       yield error(
         'MACHO_SEGMENT_PROTECTION',
         `initprot of ${name} is ${protection(initprot)}, expected not both w and x on arm64`,
