@@ -12,6 +12,7 @@ import { type Captured, capture } from './linux/capture.ts';
 import type { Tracee } from './linux/tracee.ts';
 import type { Step } from './restorer/steps.ts';
 import { DEFAULT_PATH, launch } from './sources/launch.ts';
+import { launchOptions } from './sources/launch-options.ts';
 import { type Reached, runToFreezePoint } from './sources/run-to-freeze-point.ts';
 import type { KernelFeatures } from './styles/resume/plan.ts';
 import { finishExecutable, type Progress, storeContents } from './styles/resume.ts';
@@ -197,22 +198,6 @@ export async function freeze(
     await file.abandon();
   }
 }
-
-function launchOptions(options: FreezeOptions): Parameters<typeof launch>[1] {
-  const own = options.env ?? [];
-  const inherited = Object.entries(process.env).map(([name, value]) => `${name}=${value}`);
-  const base = options.keepEnv === true ? inherited : [`PATH=${DEFAULT_PATH}`];
-  const names = new Set(own.map(nameOf));
-  return {
-    args: options.args ?? [],
-    env: [...base.filter(entry => !names.has(nameOf(entry))), ...own],
-    keepEnv: options.keepEnv ?? false,
-    stdio: options.stdio ?? [0, 1, 2],
-    signal: options.signal,
-  };
-}
-
-const nameOf = (entry: string): string => entry.slice(0, Math.max(0, entry.indexOf('=')));
 
 function captureOptions(
   options: FreezeOptions,

@@ -32,6 +32,7 @@ export { FREEZE_POINT_HELP, type FreezePoint, freezePointText, parseFreezePoint 
 export type { Manifest, ManifestRegion } from './manifest.ts';
 export { type PrepareOptions, type PrepareReport, prepare } from './prepare.ts';
 export { readManifest } from './read-manifest.ts';
+export { type RestartOptions, type RestartReport, restart } from './restart.ts';
 export type { DataRef, LabelRef, Slot, Step, StepArgument } from './restorer/steps.ts';
 export type { KernelFeatures } from './styles/resume/plan.ts';
 export { type FileFinding, type VerifiedFile, verifyFile } from './verify-file.ts';

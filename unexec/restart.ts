@@ -1,0 +1,123 @@
+/**
+ * Dumping a Mach-O program into an executable that starts initialised, as a list of passes. The process is
+ * in a core, or one that we start on Linux, through whatever maps Mach-O programs there.
+ *
+ * @module
+ */
+import type { FreezeOptions } from './freeze.ts';
+import { rememberTerminal } from './linux/caller-terminal.ts';
+import { type MachORun, type MachORuns, type MachOSource, openMachORuns } from './sources/open-macho.ts';
+import { type RestartWritten, writeRestart } from './styles/restart-macho.ts';
+import { openTarget } from './target-file.ts';
+import { verifyWritten } from './verify-written.ts';
+import { VERSION } from './version.ts';
+
+/** What can be said about a dump; of the options of a freeze, those that are about starting the program. */
+export interface RestartOptions extends MachOSource, Pick<FreezeOptions, 'onProgress'> {
+  /** The Mach-O executable that runs in the process. A core may name it itself. */
+  readonly exe?: string;
+  /** A core of another run that did the same: pointers are then known, not guessed. */
+  readonly compare?: string;
+  /** Refuses words of which it is not certain what they are. */
+  readonly strict?: boolean;
+}
+
+export interface RestartReport extends RestartWritten {
+  /** The executable that ran. */
+  readonly program: string;
+  /** Absolute path of the written file. */
+  readonly target: string;
+  readonly arch: 'x86_64' | 'aarch64';
+  /** `core`, or the freeze point that was reached. */
+  readonly freezePoint: string;
+  /** By how much the runs that were looked at had slid. */
+  readonly slides: readonly bigint[];
+  readonly remarks: readonly string[];
+}
+
+/**
+ * Writes `target`: the executable that runs in `source`, with its state.
+ *
+ * @param source a Mach-O core, or the program that maps the executable, which `options.args` name
+ * @throws UnexecError with a stable `code`; FormatError for malformed files
+ */
+export async function restart(
+  source: string,
+  target: string,
+  options: RestartOptions = {},
+): Promise<RestartReport> {
+  const output = await openTarget(target);
+  // Elsewhere there are cores only, and no FFI.
+  const restoreTerminal =
+    process.platform === 'linux' ? rememberTerminal(options.stdio ?? [0, 1, 2]) : () => {};
+  let runs: MachORuns | undefined;
+  try {
+    // 1. The process, and another run of it to compare with.
+    runs = await openMachORuns(source, options);
+    const { first, second } = runs;
+    const { file, path } = first.executable;
+
+    // 2. The new file, whole and signed.
+    const written = await writeRestart(
+      {
+        file,
+        path,
+        first: runOf(first),
+        second: second && runOf(second),
+        strict: options.strict ?? false,
+        manifest: {
+          tool: VERSION,
+          argv: options.args ?? [],
+          freezePoint: first.freezePoint,
+          frozenAt: new Date().toISOString(),
+        },
+        onProgress: (done, total) => {
+          options.signal?.throwIfAborted();
+          options.onProgress?.(done, total);
+        },
+      },
+      output,
+    );
+
+    // 3. It is held to the rules of its format before it becomes the target.
+    verifyWritten(output.temporaryPath, path);
+    options.signal?.throwIfAborted();
+    await output.commit();
+    return {
+      ...written,
+      program: path,
+      target: output.path,
+      arch: first.image.arch,
+      freezePoint: first.freezePoint,
+      slides: [first, ...(second === undefined ? [] : [second])].map(({ executable }) => executable.slide),
+      remarks: [...runs.remarks, ...remarksOn(first, written)],
+    };
+  } catch (error) {
+    throw output.explain(error);
+  } finally {
+    runs?.close();
+    restoreTerminal();
+    await output.abandon();
+  }
+}
+
+const runOf = ({ image, executable }: MachORun) => ({ image, slide: executable.slide });
+
+function remarksOn({ threads = 1 }: MachORun, { pointers, zone, dropped }: RestartWritten): string[] {
+  const remarks: string[] = [];
+  if (threads > 1)
+    remarks.push(`${threads - 1} other threads end with this life: the next one starts at main`);
+  if (zone === undefined) remarks.push('no zone was started, so only variables are kept, and no heap');
+  else if (!zone.isDefault) remarks.push('malloc does not allocate in the zone: what it gave is not kept');
+  if (dropped > 0) remarks.push(`${dropped} constructors have run and will not run again`);
+  if (pointers.lost > 0) {
+    const fate = pointers.method === 'comparison' ? 'become null pointers' : 'stay as they are';
+    remarks.push(
+      `${pointers.lost} words lead out of the program (stack, libraries, other heaps) and ${fate}`,
+    );
+  }
+  if (pointers.doubtful > 0) remarks.push(`${pointers.doubtful} words taken for pointers are doubtful`);
+  if (pointers.unexplained > 0)
+    remarks.push(`${pointers.unexplained} words differ between two runs and are no pointers`);
+  return remarks;
+}
