@@ -31,15 +31,23 @@ function executable(arch: MachOArch, fixups: FixupStyle): string {
   return path;
 }
 
-/** A core, taken in `freeze_here`. */
-async function takeCore(arch: MachOArch, fixups: FixupStyle, coreStyle: CoreStyle): Promise<string> {
-  const core = join(directory, `${arch}.${fixups}.${coreStyle}.core`);
-  const { status, stderr } = await runMachO(executable(arch, fixups), [], {
-    arch,
-    at: 'freeze_here',
-    core,
-    coreStyle,
-  });
+const cores = new Map<string, Promise<string>>();
+/** A core, taken in `freeze_here`; several tests look at the same one. */
+function coreOf(arch: MachOArch, fixups: FixupStyle, style: CoreStyle): Promise<string> {
+  const path = join(directory, `${arch}.${fixups}.${style}.core`);
+  const core = cores.get(path) ?? takeCore(path, arch, fixups, style);
+  cores.set(path, core);
+  return core;
+}
+
+async function takeCore(
+  core: string,
+  arch: MachOArch,
+  fixups: FixupStyle,
+  coreStyle: CoreStyle,
+): Promise<string> {
+  const exe = executable(arch, fixups);
+  const { status, stderr } = await runMachO(exe, [], { arch, at: 'freeze_here', core, coreStyle });
   if (status !== 0) throw new Error(stderr);
   return core;
 }
@@ -49,7 +57,7 @@ for (const arch of MACHO_ARCHES) {
     for (const style of STYLES) {
       test(`openMachOCore() reads every variable from a core of ${style}, ${arch} ${fixups}`, async t => {
         const exe = executable(arch, fixups);
-        const { image, executable: found, ...core } = openMachOCore(await takeCore(arch, fixups, style), exe);
+        const { image, executable: found, ...core } = openMachOCore(await coreOf(arch, fixups, style), exe);
         t.deepEqual(readVariables(image, exe, found.slide), VARIABLES);
         t.is(image.arch, arch === 'arm64' ? 'aarch64' : 'x86_64');
         t.is(core.cleanBytes > 0, style === 'modified');
@@ -69,7 +77,7 @@ for (const arch of MACHO_ARCHES) {
       const fixups = arch === 'arm64' ? 'chained' : 'dyld-info';
       const exe = executable(arch, fixups);
       const made = join(directory, `${arch}.${style}.by-lldb.core`);
-      await lldbSaveCore(exe, await takeCore(arch, fixups, style), made);
+      await lldbSaveCore(exe, await coreOf(arch, fixups, style), made);
       t.true(isMachOCore(made));
       const { image, executable: found, core, close } = openMachOCore(made, exe);
       t.deepEqual(readVariables(image, exe, found.slide), VARIABLES);
@@ -87,7 +95,7 @@ test('openMachOCore() names the memory of the executable by its segments', async
     image,
     executable: found,
     close,
-  } = openMachOCore(await takeCore('x86_64', 'chained', 'modified'), exe);
+  } = openMachOCore(await coreOf('x86_64', 'chained', 'modified'), exe);
   for (const { segname, vmaddr, vmsize, initprot } of segmentsOf(found.file)) {
     if (initprot === 0) continue;
     const regions = image.regions.filter(({ name }) => name === segname);
@@ -106,7 +114,7 @@ test('openMachOCore() names the memory of the executable by its segments', async
 
 test('openMachOCore() finds the executable that the core names', async t => {
   const exe = executable('arm64', 'dyld-info');
-  const core = openMachOCore(await takeCore('arm64', 'dyld-info', 'lldb'));
+  const core = openMachOCore(await coreOf('arm64', 'dyld-info', 'lldb'));
   t.is(core.executable.path, exe);
   core.close();
 });
@@ -122,12 +130,12 @@ async function refusal(core: string, exe?: string): Promise<UnexecError> {
 }
 
 test('openMachOCore() asks for the executable where the core names none', async t => {
-  const error = await refusal(await takeCore('x86_64', 'chained', 'xnu'));
+  const error = await refusal(await coreOf('x86_64', 'chained', 'xnu'));
   t.is(error.code, 'EXECUTABLE_NEEDED');
 });
 
 test('openMachOCore() refuses another executable, and tells both UUIDs', async t => {
-  const error = await refusal(await takeCore('x86_64', 'chained', 'xnu'), executable('x86_64', 'dyld-info'));
+  const error = await refusal(await coreOf('x86_64', 'chained', 'xnu'), executable('x86_64', 'dyld-info'));
   t.is(error.code, 'NOT_THIS_EXECUTABLE');
   for (const fixups of FIXUP_STYLES) {
     const dump = execFileSync('llvm-dwarfdump-19', ['--uuid', executable('x86_64', fixups)], {
@@ -139,14 +147,14 @@ test('openMachOCore() refuses another executable, and tells both UUIDs', async t
 });
 
 test('openMachOCore() refuses an executable for another machine', async t => {
-  const error = await refusal(await takeCore('x86_64', 'chained', 'xnu'), executable('arm64', 'chained'));
+  const error = await refusal(await coreOf('x86_64', 'chained', 'xnu'), executable('arm64', 'chained'));
   t.is(error.code, 'ARCH_DIFFERS');
   t.regex(error.message, /CPU_TYPE_X86_64.*CPU_TYPE_ARM64/);
 });
 
 test('openMachOCore() refuses a core that is cut off', async t => {
   const path = join(directory, 'cut-off.core');
-  copyFileSync(await takeCore('x86_64', 'chained', 'xnu'), path);
+  copyFileSync(await coreOf('x86_64', 'chained', 'xnu'), path);
   truncateSync(path, readFileSync(path).length - 1);
   const error = await refusal(path, executable('x86_64', 'chained'));
   t.is(error.code, 'CORE_TRUNCATED');
