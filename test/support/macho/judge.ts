@@ -1,10 +1,11 @@
 /**
- * What other readers of Mach-O say of a file: LLVM's, which are strict about offsets and overlaps, and
- * lldb. A complaint is text on stderr, a status other than 0, a crash, or a remark in the output such as
+ * What readers of Mach-O say of a file: LLVM's, which are strict about offsets and overlaps, lldb, and our own
+ * verifier, which knows the rules of dyld, xnu and codesign. A complaint is text on stderr, a status other than 0, a crash, or a remark in the output such as
  * `past end of file`.
  *
  * @module
  */
+import { verifyFile } from '../../../unexec/verify-file.ts';
 import { type Outcome, run } from '../run.ts';
 
 interface Reader {
@@ -52,7 +53,7 @@ export async function judgeMachO(path: string): Promise<void> {
 
 /** One text for each reader that complains: which, and what of. */
 export async function complaints(path: string): Promise<string[]> {
-  const found: string[] = [];
+  const found = verifyFile(path).findings.map(({ code, message }) => `unexec verify: ${code}: ${message}`);
   for (const reader of READERS) {
     const { command, args } = reader;
     const complaint = complaintOf(await outcomeOf(reader, path));
