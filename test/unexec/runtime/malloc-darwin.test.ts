@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import test from 'ava';
-import { prepare } from '../../../unexec/index.ts';
+import { prepare, restart } from '../../../unexec/index.ts';
 import { runMachO } from '../../support/macho/loader.ts';
 import {
   compileMachO,
@@ -19,6 +19,8 @@ import { sandbox } from '../../support/sandbox.ts';
 
 const directory = sandbox('runtime-darwin');
 const RUNTIME = 'unexec/runtime/unexec-runtime.c';
+/** The third one is of an image that was dumped from an image. */
+const LIVES = 3;
 const FIXTURE = 'test/fixtures/runtime/darwin.c';
 
 function link(sources: readonly string[], name: string, arch: MachOArch, fixups: FixupStyle): string {
@@ -33,15 +35,29 @@ function link(sources: readonly string[], name: string, arch: MachOArch, fixups:
   });
 }
 
+/** The program's next life, from cores of two runs that stopped at unexec_freeze. */
+async function dump(program: string, arch: MachOArch): Promise<string> {
+  const cores = [`${program}.core`, `${program}.core2`];
+  for (const core of cores) await runMachO(program, [], { arch, at: 'unexec_freeze_here', core });
+  const [core = '', compare = ''] = cores;
+  await restart(core, `${program}+`, { exe: program, compare });
+  return `${program}+`;
+}
+
 for (const arch of MACHO_ARCHES) {
   for (const fixups of FIXUP_STYLES) {
-    test(`the zone is the default one and does what libmalloc asks of it: ${arch}, ${fixups}`, async t => {
+    test(`in each of ${LIVES} lives the zone is the default one and does what libmalloc asks: ${arch}, ${fixups}`, async t => {
       const extend = fixups === 'chained';
       const program = link([FIXTURE, RUNTIME], `zones-${arch}-${fixups}`, arch, fixups);
       const prepared = join(directory, `${arch}-${fixups}.prepared`);
       const { runtime } = await prepare(program, prepared, { reserve: 4 * MIB, extend });
       t.true(runtime);
-      t.like(await runMachO(prepared, [], { arch }), { stdout: 'life 1 done\n', stderr: '', status: 0 });
+      let life = prepared;
+      for (let number = 1; number <= LIVES; number++) {
+        const said = `life ${number} done\n`;
+        t.like(await runMachO(life, [], { arch }), { stdout: said, stderr: '', status: 0 });
+        if (number < LIVES) life = await dump(life, arch);
+      }
     });
   }
 }
