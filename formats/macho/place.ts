@@ -83,7 +83,8 @@ export function placeLinkedit(file: MachOFile): LinkeditPlaces {
     const exact = contentsSize(contents);
     parts.push(partOf(kind, offset, contents));
     if (size > exact) parts.push(partOf(`the end of ${kind}`, offset + exact, new Uint8Array(size - exact)));
-    end = Math.max(end, offset + size);
+    // One of no bytes may claim to be anywhere.
+    if (size > 0) end = Math.max(end, offset + size);
   }
   if (!linkedit) return { blobs, parts, segment: undefined };
   const filesize = end - linkedit.fileoff;
@@ -142,7 +143,7 @@ function isZero(contents: Contents): boolean {
 function placeOf({ kind, offset, contents }: LinkeditBlob, end: number): BlobPlace {
   const exact = contentsSize(contents);
   if (offset !== undefined) return { offset, size: exact };
-  if (exact === 0 && !PLACED_WHEN_EMPTY.has(kind)) return { offset: 0, size: 0 };
+  if (exact === 0) return { offset: PLACED_WHEN_EMPTY.has(kind) ? end : 0, size: 0 };
   const align = kind === 'code-signature' ? SIGNATURE_ALIGN : ALIGN;
   return { offset: roundUp(end, align), size: ROUNDED.has(kind) ? roundUp(exact, ALIGN) : exact };
 }
