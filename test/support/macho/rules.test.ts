@@ -52,6 +52,7 @@ const NCMDS = 16;
 const SIZEOFCMDS = 20;
 const FLAGS = 24;
 const LC_SYMTAB = 0x2;
+const LC_DYSYMTAB = 0xb;
 const LC_UUID = 0x1b;
 const LC_CODE_SIGNATURE = 0x1d;
 const LC_FUNCTION_STARTS = 0x26;
@@ -61,12 +62,19 @@ const LC_DYLD_INFO_ONLY = 0x80000022;
 const LC_MAIN = 0x80000028;
 const LC_DYLD_CHAINED_FIXUPS = 0x80000034;
 
+/** The first function that others can see. */
+const external = (file: Editor): number => {
+  for (let i = 0, at = file.u32(file.command(LC_SYMTAB) + 8); i < file.u32(file.command(LC_SYMTAB) + 12); i++)
+    if (file.bytes[at + 16 * i + 4] === 0x0f && file.bytes[at + 16 * i + 5] === 1) return at + 16 * i;
+  throw new Error('no function is external');
+};
 /** Edits a field of a segment. */
 const segment = (name: string, field: number, value: number) => (file: Editor) =>
   file.add64(file.segment(name) + field, value);
 const opcodes = (field: number, bytes: readonly number[]) => (file: Editor) =>
   file.bytes.set(bytes, file.u32(file.command(LC_DYLD_INFO_ONLY) + field));
 const [REBASE, BIND] = [8, 16];
+const [ILOCALSYM, NINDIRECTSYMS, NLOCREL] = [8, 60, 76];
 
 rulesOf('opcodes', [
   [/filetype 6 is not MH_EXECUTE/, file => file.set32(12, 6)],
@@ -173,6 +181,34 @@ rulesOf('opcodes', [
       file.set64(at + 32, 8);
       file.add32(NCMDS, 1);
       file.add32(SIZEOFCMDS, 40);
+    },
+  ],
+  [/1 relocations beside fixups/, file => file.set32(file.command(LC_DYSYMTAB) + NLOCREL, 1)],
+  [
+    /local symbols \d+ to \d+, the table has/,
+    file => file.add32(file.command(LC_DYSYMTAB) + ILOCALSYM, 1000),
+  ],
+  [
+    /its indirect symbols from \d+ on are more/,
+    file => file.add32(file.command(LC_DYSYMTAB) + NINDIRECTSYMS, -1),
+  ],
+  [/symbol \d+: n_strx 0x\w+ is beyond the strings/, file => file.set32(external(file), 0x100000)],
+  [/symbol \d+: n_sect 200 is no section/, file => file.bytes.set([200], external(file) + 5)],
+  [/symbol \d+: 0x\w+ is not in its section, __text/, file => file.set64(external(file) + 8, 0x100003000)],
+  [
+    /string table: the last string does not end/,
+    file => {
+      const symtab = file.command(LC_SYMTAB);
+      file.bytes.set([0x78], file.u32(symtab + 16) + file.u32(symtab + 20) - 1);
+    },
+  ],
+  [
+    /rebase opcodes: \d+ bytes behind DONE, at most 15/,
+    file => {
+      const at = file.command(LC_DYLD_INFO_ONLY);
+      file.set32(at + REBASE + 4, file.u32(at + BIND) + file.u32(at + BIND + 4) - file.u32(at + REBASE));
+      file.set32(at + BIND + 4, 0);
+      file.bytes.fill(0, file.u32(at + REBASE), file.u32(at + BIND));
     },
   ],
   [/rebase opcodes: type 2 is not REBASE_TYPE_POINTER/, opcodes(REBASE, [0x12])],

@@ -39,7 +39,7 @@ void write_core(const struct image *image, const char *path, const char *style, 
     struct regions regions = all_regions();
     if (modified) regions = modified_regions(regions);
 
-    struct notes notes = {core_table(4 * sizeof(struct note)), 0, 0};
+    struct notes notes = {hidden_memory(4 * sizeof(struct note)), 0, 0};
     size_t size = commands_size(&regions, (size_t)nthreads * MAX_THREAD_COMMAND);
     notes.offset = ROUND_UP(size, 16);
     make_notes(image, &notes, !xnu, threads, nthreads);
@@ -48,7 +48,7 @@ void write_core(const struct image *image, const char *path, const char *style, 
         regions.list[i].fileoff = memory;
         memory += regions.list[i].end - regions.list[i].start;
     }
-    struct core core = {core_table(size), sizeof(struct mach_header_64), 0};
+    struct core core = {hidden_memory(size), sizeof(struct mach_header_64), 0};
     if (xnu) add_segments(&core, &regions);
     add_notes(&core, &notes);
     add_threads(&core, threads, nthreads, xnu);

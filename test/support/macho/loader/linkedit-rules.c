@@ -22,6 +22,9 @@ static void add(struct blobs *blobs, const char *what, uint64_t offset, uint64_t
 
 void check_linkedit(const struct image *image)
 {
+    const struct dysymtab_command *dysymtab = image->dysymtab;
+    if ((image->info || image->chained) && (dysymtab->nlocrel != 0 || dysymtab->nextrel != 0))
+        fail("LC_DYSYMTAB: %u relocations beside fixups", dysymtab->nlocrel + dysymtab->nextrel);
     struct blobs blobs = {0};
     collect(image, &blobs);
     const struct segment_command_64 *linkedit = image->linkedit;

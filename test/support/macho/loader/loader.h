@@ -57,13 +57,18 @@ extern struct image image;
 /* Ends with status 126 and one sentence that begins with the path of the program. */
 void fail(const char *sentence, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
-/* file.c, commands.c, segment-rules.c, linkedit-rules.c, signature.c: read and judge the file. */
+/* file.c, commands.c, segment-rules.c, linkedit-rules.c, symbol-rules.c, signature.c: read and judge the file. */
 void open_image(struct image *, const char *path);
 void read_commands(struct image *);
 void check_segments(const struct image *);
 void check_linkedit(const struct image *);
+void check_symbols(const struct image *);
 void check_signature(const struct image *);
 void sha256(const uint8_t *bytes, size_t size, uint8_t digest[32]);
+
+/* hidden.c: zeroed memory that no core has. */
+#define HIDDEN "macho-loader-hidden"
+void *hidden_memory(size_t size);
 
 /* map.c */
 void map_image(struct image *, const struct options *);

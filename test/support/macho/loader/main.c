@@ -36,6 +36,7 @@ int main(int argc, char **argv, char **envp)
     read_commands(&image);
     check_segments(&image);
     check_linkedit(&image);
+    check_symbols(&image);
     check_signature(&image);
 
     map_image(&image, &options);

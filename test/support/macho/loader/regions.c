@@ -1,7 +1,7 @@
 /*
  * What of this process's memory goes into a core: by proc(5), /proc/self/maps, which qemu-user fills with
- * the guest's regions. Tables are mapped, as the program may have been stopped in the middle of
- * malloc, and by a name, as they are not to be in the core.
+ * the guest's regions. Tables are hidden memory, not malloc's, as the program may have been
+ * stopped in the middle of it.
  */
 #include "regions.h"
 #include "loader.h"
@@ -14,17 +14,6 @@
 #define MAX_REGIONS (1ul << 18)
 #define MAPS_SIZE (1ul << 20)
 
-#define TABLES "macho-loader-core-tables"
-
-void *core_table(size_t size)
-{
-    int fd = memfd_create(TABLES, MFD_CLOEXEC);
-    void *at = fd < 0 || ftruncate(fd, size) != 0 ? MAP_FAILED : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (at == MAP_FAILED) fail("--core: no memory for its tables");
-    close(fd);
-    return at;
-}
-
 static void append(struct regions *regions, struct region region)
 {
     if (regions->count == MAX_REGIONS) fail("--core: more than %lu regions", MAX_REGIONS);
@@ -33,8 +22,8 @@ static void append(struct regions *regions, struct region region)
 
 struct regions all_regions(void)
 {
-    struct regions regions = {core_table(MAX_REGIONS * sizeof(struct region)), 0};
-    char *text = core_table(MAPS_SIZE);
+    struct regions regions = {hidden_memory(MAX_REGIONS * sizeof(struct region)), 0};
+    char *text = hidden_memory(MAPS_SIZE);
     int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
     size_t length = 0;
     for (ssize_t n; length < MAPS_SIZE - 1 && (n = read(fd, text + length, MAPS_SIZE - 1 - length)) > 0;) length += n;
@@ -44,7 +33,7 @@ struct regions all_regions(void)
         char flags[5];
         *end = 0;
         if (sscanf(line, "%lx-%lx %4s", &first, &last, flags) != 3 || flags[0] != 'r') continue;
-        if (strstr(line, "[vvar") || strstr(line, "[vsyscall]") || strstr(line, TABLES)) continue;
+        if (strstr(line, "[vvar") || strstr(line, "[vsyscall]") || strstr(line, HIDDEN)) continue;
         int protection = VM_PROT_READ | (flags[1] == 'w' ? VM_PROT_WRITE : 0) | (flags[2] == 'x' ? VM_PROT_EXECUTE : 0);
         append(&regions, (struct region){first, last, protection, 0});
     }
@@ -78,7 +67,7 @@ static bool is_modified(uint64_t at, uint64_t size, int protection)
 
 struct regions modified_regions(struct regions all)
 {
-    struct regions regions = {core_table(MAX_REGIONS * sizeof(struct region)), 0};
+    struct regions regions = {hidden_memory(MAX_REGIONS * sizeof(struct region)), 0};
     for (size_t i = 0; i < all.count; i++)
         for (uint64_t at = all.list[i].start, next; at < all.list[i].end; at = next) {
             next = at / PAGE_SIZE * PAGE_SIZE + PAGE_SIZE;

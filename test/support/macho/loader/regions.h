@@ -11,5 +11,3 @@ struct regions { struct region *list; size_t count; };
 struct regions all_regions(void);
 /* What of them differs from the program's file and from zeros: the pages that were written to. */
 struct regions modified_regions(struct regions);
-/* Zeroed memory that is not among the regions. */
-void *core_table(size_t size);

@@ -42,6 +42,7 @@ void check_signature(const struct image *image)
         fail("code signature: magic is not CSMAGIC_EMBEDDED_SIGNATURE");
     if (be32(blob + 4) > size) fail("code signature: length 0x%x is more than LC_CODE_SIGNATURE's 0x%x", be32(blob + 4), size);
     if (be32(blob + 8) > (be32(blob + 4) - 12) / 8) fail("code signature: %u blobs are more than it can have", be32(blob + 8));
+    if (be32(blob + 4) < 108) fail("code signature: %u bytes are fewer than xnu takes", be32(blob + 4));
     struct directory directory = find_directory(image, blob, be32(blob + 4));
     check_directory(image, directory);
     check_pages(image, directory);
