@@ -29,6 +29,15 @@ for (const arch of MACHO_ARCHES) {
         }
       });
     }
+
+    test(`weak symbols are the program's own before others, and may be missing, ${arch}, ${fixups}`, async t => {
+      const sources = ['test/support/macho/programs/weak.c'];
+      const linkFlags = ['-U', '_nowhere'];
+      const program = compileMachO({ sources, arch, fixups, directory, linkFlags });
+      const { stdout, stderr } = await runMachO(program, [], { arch });
+      t.is(stderr, '');
+      t.is(stdout, 'good size 7, missing 1\n');
+    });
   }
   const state: MachOProgram = { sources: [STATE], arch, fixups: 'chained', directory, name: `state.${arch}` };
 
@@ -100,6 +109,16 @@ test('a program that is not position independent runs at its own addresses only'
   t.is((await runMachO(program, [], { arch })).stdout, said(0n));
   const { stderr } = await runMachO(program, [], { arch, slide: 0x4000n });
   t.is(stderr, `macho-loader: ${program}: slide 0x4000: the program lacks MH_PIE\n`);
+});
+
+test('a slice of a fat file runs', async t => {
+  const slices = MACHO_ARCHES.map(arch =>
+    compileMachO({ sources: [STATE], arch, fixups: 'chained', directory, name: `slice.${arch}` }),
+  );
+  const fat = join(directory, 'fat');
+  await run('/usr/bin/llvm-lipo-19', { args: ['-create', ...slices, '-output', fat] });
+  for (const arch of MACHO_ARCHES)
+    t.is((await runMachO(fat, [], { arch, slide: 0x4000n })).stdout, said(0x4000n));
 });
 
 test('the loader is built once for the same sources', t => {
