@@ -94,7 +94,8 @@ function planSignatureOf(file: MachOFile, facts: Omit<SignatureFacts, 'codeLimit
     const nowhere = { dataoff: 0, datasize: 0 };
     file.commands.push(newCommand(LC.LC_CODE_SIGNATURE, linkedit_data_command, nowhere));
   }
-  setBlob(file, 'code-signature', new Uint8Array());
+  // What is of no bytes has no place of its own: a byte stands for the signature.
+  setBlob(file, 'code-signature', new Uint8Array(1));
   const codeLimit = layoutMachO(file).linkedit.get('code-signature')?.offset ?? 0;
   const plan = planSignature({ ...facts, codeLimit });
   setBlob(file, 'code-signature', new Uint8Array(plan.size));
