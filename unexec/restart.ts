@@ -110,10 +110,14 @@ function remarksOn({ threads = 1 }: MachORun, { pointers, zone, dropped }: Resta
   if (zone === undefined) remarks.push('no zone was started, so only variables are kept, and no heap');
   else if (!zone.isDefault) remarks.push('malloc does not allocate in the zone: what it gave is not kept');
   if (dropped > 0) remarks.push(`${dropped} constructors have run and will not run again`);
-  if (pointers.lost > 0) {
-    const fate = pointers.method === 'comparison' ? 'become null pointers' : 'stay as they are';
+  if (pointers.nulled > 0) {
     remarks.push(
-      `${pointers.lost} words lead out of the program (stack, libraries, other heaps) and ${fate}`,
+      `${pointers.nulled} words lead out of the program (stack, libraries, other heaps) and become null pointers`,
+    );
+  }
+  if (pointers.left > 0) {
+    remarks.push(
+      `${pointers.left} words seem to lead out of the program (stack, libraries, other heaps) and stay as they are`,
     );
   }
   if (pointers.doubtful > 0) remarks.push(`${pointers.doubtful} words taken for pointers are doubtful`);

@@ -36,7 +36,7 @@ import { placeIn, planFixups } from './restart-macho/fixup-plan.ts';
 import { type FoundPointers, findPointers, type Run } from './restart-macho/found-pointers.ts';
 import { settleInitialisers } from './restart-macho/initialisers.ts';
 import { encodeReserveNotes } from './restart-macho/notes.ts';
-import { settleOutward } from './restart-macho/outward.ts';
+import { type SettledOutward, settleOutward } from './restart-macho/outward.ts';
 import { dumpedSegments, loadersWords } from './restart-macho/territory.ts';
 import { type WrittenSegmentReport, writeRestartFile } from './restart-macho/write-file.ts';
 
@@ -63,8 +63,10 @@ export interface RestartWritten {
     readonly method: FoundPointers['method'] | 'none';
     /** Words that lead out of the program and became binds of an imported symbol. */
     readonly bound: number;
-    /** Words that lead out of the program and are lost. */
-    readonly lost: number;
+    /** Words that lead out of the program and became null pointers. */
+    readonly nulled: number;
+    /** Words that lead out of the program, or seem to, and stay as they are. */
+    readonly left: number;
   };
   /** Constructors that will not run again. */
   readonly dropped: number;
@@ -102,7 +104,7 @@ export async function writeRestart(input: RestartInput, target: TargetFile): Pro
     : findPointers({ file, dumped, ignored: withoutPointers(file, reserve), first, second: input.second });
   const outward = found && settleOutward(file, first, found, bound.importOf);
   const doubtful = [...(found?.remarks ?? []), ...(outward?.remarks ?? [])];
-  if (input.strict) refuseDoubtful(input.path, found, outward?.lost ?? 0, doubtful);
+  if (input.strict) refuseDoubtful(input.path, found, outward, doubtful);
 
   // 4. What must be fixed, and which initialisers run again.
   const targets = targetsOf(fixups);
@@ -157,7 +159,8 @@ export async function writeRestart(input: RestartInput, target: TargetFile): Pro
       ...(found?.counts ?? { pointers: 0, outward: 0, doubtful: 0, unexplained: 0 }),
       method: found?.method ?? 'none',
       bound: [...(outward?.added.values() ?? [])].reduce((sum, { length }) => sum + length, 0),
-      lost: outward?.lost ?? 0,
+      nulled: outward?.lost.nulled ?? 0,
+      left: outward?.lost.left ?? 0,
     },
     dropped: initialisers.reduce((sum, settled) => sum + settled.dropped, 0),
     generation,
@@ -242,10 +245,12 @@ function plainWord(file: MachOFile, address: bigint): bigint | undefined {
 function refuseDoubtful(
   path: string,
   found: FoundPointers | undefined,
-  lost: number,
+  outward: SettledOutward | undefined,
   lines: readonly string[],
 ): void {
-  const count = (found?.counts.doubtful ?? 0) + (found?.counts.unexplained ?? 0) + lost;
+  const { doubtful, unexplained } = found?.counts ?? { doubtful: 0, unexplained: 0 };
+  const { nulled, left } = outward?.lost ?? { nulled: 0, left: 0 };
+  const count = doubtful + unexplained + nulled + left;
   if (count === 0) return;
   throw new UnexecError(
     'DOUBTFUL_WORDS',

@@ -24,6 +24,11 @@ export interface FoundPointers {
   readonly slots: ReadonlyMap<number, Float64Array>;
   /** Words that are addresses of something outside of the program, by index of the segment. */
   readonly outward: ReadonlyMap<number, OutwardSlots>;
+  /**
+   * Words that are such addresses too, of something that did not move between two runs (macOS maps its libraries
+   * once at each boot), so that they may be numbers.
+   */
+  readonly still: ReadonlyMap<number, OutwardSlots>;
   /** Names of what they lead to, by the index of the module. */
   readonly outsideNames: readonly string[];
   readonly counts: {
@@ -98,6 +103,7 @@ function compare(search: PointerSearch, second: Run): FoundPointers {
     method: 'comparison',
     slots: byIndex(ranges, found.ranges, ({ slots }) => slots),
     outward: byIndex(ranges, found.ranges, ({ outward }) => outward),
+    still: byIndex(ranges, found.ranges, ({ still }) => still),
     outsideNames: outside.map(({ name }) => name),
     counts: {
       pointers: counts.pointers,
@@ -127,6 +133,7 @@ function scan(search: PointerSearch): FoundPointers {
     method: 'scan',
     slots: byIndex(ranges, found.ranges, ({ slots }) => slots),
     outward: byIndex(ranges, found.ranges, ({ outward }) => outward),
+    still: new Map(),
     outsideNames: outside.map(({ name }) => name),
     counts: { pointers: counts.pointers, outward: counts.outward, doubtful: counts.doubtful, unexplained: 0 },
     remarks: found.doubtful.map(({ range, offset, value, into, why, taken }) => {

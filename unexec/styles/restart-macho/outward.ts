@@ -1,13 +1,14 @@
 /**
  * Words of dumped memory that lead out of the program: into libraries, stacks, memory of another allocator.
  * In the next life nothing of that is where it was. One whose value is that of an imported symbol becomes
- * a bind of the symbol. Of the others a comparison is sure, and makes them null pointers, which fail at
- * once where they are used; a scan is not, and leaves them as they are.
+ * a bind of the symbol. Of the others a comparison is sure where what they lead to had moved, and makes
+ * them null pointers, which fail at once where they are used; all others stay as they are, and are told.
  *
  * @module
  */
 import { hex } from '../../../formats/errors.ts';
 import { type FileBind, type MachOFile, segmentsOf } from '../../../formats/macho/index.ts';
+import type { OutwardSlots } from '../../pointers.ts';
 import type { AddedBind } from './fixup-plan.ts';
 import type { FoundPointers, Run } from './found-pointers.ts';
 import { nameOfPlace } from './place-name.ts';
@@ -17,48 +18,70 @@ export interface SettledOutward {
   readonly added: ReadonlyMap<number, readonly AddedBind[]>;
   /** Offsets of words that become 0, ascending. */
   readonly nulled: ReadonlyMap<number, Float64Array>;
-  /** Words that lead out and are no binds. */
-  readonly lost: number;
+  /** Words that lead out and are no binds: those that become 0, and those that stay. */
+  readonly lost: { readonly nulled: number; readonly left: number };
   /** A line for each of them, up to some hundreds. */
   readonly remarks: readonly string[];
 }
 
 const MOST_REMARKS = 200;
+/** Nothing of a Mac's process lies lower (__PAGEZERO): a word that is equal in two runs and smaller is a number. */
+const LOWEST_ADDRESS = 2n ** 32n;
 
 export function settleOutward(
   file: MachOFile,
-  { image, slide }: Run,
+  run: Run,
   found: FoundPointers,
   importOf: ReadonlyMap<bigint, FileBind>,
 ): SettledOutward {
-  const segments = segmentsOf(file);
   const added = new Map<number, AddedBind[]>();
   const nulled = new Map<number, Float64Array>();
+  const lost = { nulled: 0, left: 0 };
   const remarks: string[] = [];
-  let lost = 0;
-  const bytes = new Uint8Array(8);
-  const word = new DataView(bytes.buffer);
-  for (const [index, { offsets, modules, targets }] of found.outward) {
-    const address = segments[index]?.vmaddr ?? 0n;
+  const isSure = found.method === 'comparison';
+  for (const [index, { vmaddr }] of segmentsOf(file).entries()) {
+    const words = [
+      ...wordsOf(run, vmaddr, found.outward.get(index)).map(word => ({ ...word, isSure })),
+      ...wordsOf(run, vmaddr, found.still.get(index)).map(word => ({ ...word, isSure: false })),
+    ].sort((a, b) => a.offset - b.offset);
     const binds: AddedBind[] = [];
-    const others: number[] = [];
-    for (const [i, offset] of offsets.entries()) {
-      image.memory.read(address + slide + BigInt(offset), bytes);
-      const like = importOf.get(word.getBigUint64(0, true));
+    const gone: number[] = [];
+    for (const { offset, value, module, target, isSure } of words) {
+      const like = importOf.get(value);
       if (like !== undefined) {
         binds.push({ offset, like });
         continue;
       }
-      others.push(offset);
-      if (lost++ >= MOST_REMARKS) continue;
-      const module = found.outsideNames[modules[i] ?? -1] ?? 'memory';
-      const fate = found.method === 'comparison' ? 'becomes a null pointer' : 'stays as it is';
-      remarks.push(
-        `${nameOfPlace(file, address + BigInt(offset))}: leads out of the program, to ${module}+${hex(targets[i] ?? 0)}: ${fate}`,
-      );
+      if (!isSure && value < LOWEST_ADDRESS) continue;
+      if (isSure) gone.push(offset);
+      lost[isSure ? 'nulled' : 'left']++;
+      if (remarks.length >= MOST_REMARKS) continue;
+      const place = nameOfPlace(file, vmaddr + BigInt(offset));
+      const name = found.outsideNames[module] ?? 'memory';
+      const fate = isSure ? 'becomes a null pointer' : 'stays as it is';
+      remarks.push(`${place}: leads out of the program, to ${name}+${hex(target)}: ${fate}`);
     }
-    added.set(index, binds);
-    if (found.method === 'comparison') nulled.set(index, Float64Array.from(others));
+    if (binds.length > 0) added.set(index, binds);
+    if (gone.length > 0) nulled.set(index, Float64Array.from(gone));
   }
   return { added, nulled, lost, remarks };
+}
+
+interface OutwardWord {
+  readonly offset: number;
+  readonly value: bigint;
+  /** Index of what it leads to, and where in it. */
+  readonly module: number;
+  readonly target: number;
+}
+
+function wordsOf({ image, slide }: Run, vmaddr: bigint, slots: OutwardSlots | undefined): OutwardWord[] {
+  if (slots === undefined) return [];
+  const bytes = new Uint8Array(8);
+  const word = new DataView(bytes.buffer);
+  return Array.from(slots.offsets, (offset, i) => {
+    image.memory.read(vmaddr + slide + BigInt(offset), bytes);
+    const value = word.getBigUint64(0, true);
+    return { offset, value, module: slots.modules[i] ?? -1, target: slots.targets[i] ?? 0 };
+  });
 }
