@@ -6,6 +6,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { COMMAND } from '../support/command.ts';
+import { loaderCommand, runMachO } from '../support/macho/loader.ts';
+import { compileFlags, LIBSYSTEM, MACHO_ARCHES } from '../support/macho/toolchain.ts';
 import { run } from '../support/run.ts';
 import { ROOT, sandbox } from '../support/sandbox.ts';
 
@@ -46,3 +48,27 @@ test('CMake builds and freezes the programs on Linux', async t => {
   t.is((await run(join(out, 'tables.frozen'))).status, 0);
   t.is((await run(join(out, 'constructors.frozen'))).status, 0);
 });
+
+for (const arch of MACHO_ARCHES) {
+  test(`make macho builds, prepares, dumps and writes world on Linux: ${arch}`, async t => {
+    const out = join(directory, arch);
+    const linker = ['ld64.lld-19', '-arch', arch, '-platform_version', 'macos', '11.0', '11.0'];
+    const variables = {
+      OUT: out,
+      UNEXEC: `${process.execPath} ${COMMAND}`,
+      RESERVE: '1M',
+      MACHO_CC: ['clang-19', ...compileFlags(arch)].join(' '),
+      MACHO_LD: [...linker, '-e', '_main', '-adhoc_codesign'].join(' '),
+      MACHO_LDFLAGS: '-headerpad 0x200',
+      MACHO_LIBS: LIBSYSTEM,
+      LOADER: loaderCommand('', [], { arch }).slice(0, -1).join(' '),
+    };
+    const settings = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
+    execFileSync('make', ['-s', '-C', SAMPLES, 'macho', ...settings], { encoding: 'utf8' });
+    const first = await runMachO(join(out, 'world.prepared'), ['2'], { arch });
+    const second = await runMachO(join(out, 'world.restart'), [], { arch });
+    const [, , , ...expected] = first.stdout.split('\n');
+    t.is(second.stdout, ['restarted', ...expected].join('\n'));
+    t.is(second.status, 0);
+  });
+}
