@@ -5,54 +5,32 @@
 import { join } from 'node:path';
 import test from 'ava';
 import { prepare, restart } from '../../../unexec/index.ts';
+import { MIB, prepared, RUNTIME_SOURCE, takeCore } from '../../support/macho/dump.ts';
 import { runMachO } from '../../support/macho/loader.ts';
-import {
-  compileMachO,
-  FIXUP_STYLES,
-  type FixupStyle,
-  MACHO_ARCHES,
-  type MachOArch,
-} from '../../support/macho/toolchain.ts';
+import { compileMachO, FIXUP_STYLES, MACHO_ARCHES, type MachOArch } from '../../support/macho/toolchain.ts';
 import { run } from '../../support/run.ts';
-import { buildWithRuntime, MIB } from '../../support/runtime.ts';
+import { buildWithRuntime } from '../../support/runtime.ts';
 import { sandbox } from '../../support/sandbox.ts';
 
 const directory = sandbox('runtime-darwin');
-const RUNTIME = 'unexec/runtime/unexec-runtime.c';
+/** No builtins, for the compiler to leave calls of malloc whose result it could foresee. */
+const FLAGS = ['-fno-builtin', '-Wextra', '-Werror'];
 /** The third one is of an image that was dumped from an image. */
 const LIVES = 3;
 const FIXTURE = 'test/fixtures/runtime/darwin.c';
 
-function link(sources: readonly string[], name: string, arch: MachOArch, fixups: FixupStyle): string {
-  // For the compiler to leave calls of malloc whose result it could foresee.
-  return compileMachO({
-    sources,
-    arch,
-    fixups,
-    directory,
-    name,
-    compileFlags: ['-fno-builtin', '-Wextra', '-Werror'],
-  });
-}
-
 /** The program's next life, from cores of two runs that stopped at unexec_freeze. */
 async function dump(program: string, arch: MachOArch): Promise<string> {
-  const cores = [`${program}.core`, `${program}.core2`];
-  for (const core of cores) await runMachO(program, [], { arch, at: 'unexec_freeze_here', core });
-  const [core = '', compare = ''] = cores;
-  await restart(core, `${program}+`, { exe: program, compare });
+  const core = await takeCore(program, { arch });
+  await restart(core, `${program}+`, { exe: program, compare: await takeCore(program, { arch }) });
   return `${program}+`;
 }
 
 for (const arch of MACHO_ARCHES) {
   for (const fixups of FIXUP_STYLES) {
     test(`in each of ${LIVES} lives the zone is the default one and does what libmalloc asks: ${arch}, ${fixups}`, async t => {
-      const extend = fixups === 'chained';
-      const program = link([FIXTURE, RUNTIME], `zones-${arch}-${fixups}`, arch, fixups);
-      const prepared = join(directory, `${arch}-${fixups}.prepared`);
-      const { runtime } = await prepare(program, prepared, { reserve: 4 * MIB, extend });
-      t.true(runtime);
-      let life = prepared;
+      const program = { sources: [FIXTURE], arch, fixups, directory, compileFlags: FLAGS };
+      let life = await prepared(program, { extend: fixups === 'chained' });
       for (let number = 1; number <= LIVES; number++) {
         const said = `life ${number} done\n`;
         t.like(await runMachO(life, [], { arch }), { stdout: said, stderr: '', status: 0 });
@@ -63,8 +41,8 @@ for (const arch of MACHO_ARCHES) {
 }
 
 test('a program that was not prepared runs on the malloc of the system', async t => {
-  const sources = [RUNTIME, 'samples/restart/world.c'];
-  const program = link(sources, 'unprepared', 'x86_64', 'chained');
+  const sources = [RUNTIME_SOURCE, 'samples/restart/world.c'];
+  const program = compileMachO({ sources, arch: 'x86_64', fixups: 'chained', directory, name: 'unprepared' });
   const { stdout, status } = await runMachO(program, [], { arch: 'x86_64' });
   t.is(status, 0);
   t.regex(
@@ -74,14 +52,14 @@ test('a program that was not prepared runs on the malloc of the system', async t
 });
 
 test('a program says the same with and without a reserve, as Mach-O and as ELF', async t => {
-  const sources = [RUNTIME, 'samples/restart/tables.c'];
-  const program = link(sources, 'tables', 'arm64', 'chained');
-  const prepared = join(directory, 'tables.prepared');
-  await prepare(program, prepared, { reserve: MIB });
+  const sources = [RUNTIME_SOURCE, 'samples/restart/tables.c'];
+  const program = compileMachO({ sources, arch: 'arm64', fixups: 'chained', directory, name: 'tables' });
+  const reserved = join(directory, 'tables.prepared');
+  await prepare(program, reserved, { reserve: MIB });
   const elf = buildWithRuntime({ source: 'samples/restart/tables.c', output: join(directory, 'tables.elf') });
   const { stdout } = await run(elf);
   t.true(stdout.endsWith('itialised strcmp\n'));
-  for (const path of [program, prepared]) {
+  for (const path of [program, reserved]) {
     t.like(await runMachO(path, [], { arch: 'arm64' }), { stdout, status: 0 }, path);
   }
 });
