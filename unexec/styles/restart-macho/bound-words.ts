@@ -36,10 +36,11 @@ export function readBoundWords(input: BoundWordsInput): BoundWords {
   const importOf = new Map<bigint, FileBind>();
   const isUsable = (bind: FileBind, value: bigint): boolean =>
     bind.addend === 0n && value !== 0n && !input.isInImage(value);
-  // A lazy pointer holds the address of its stub helper until it is first called.
   for (const bind of input.binds) {
-    if (bind.lazy || !input.isLoaders(bind.address)) continue;
+    if (!input.isLoaders(bind.address)) continue;
     const value = read(bind.address) - bind.addend;
+    // Until its function is first called, a lazy pointer leads to its stub helper.
+    if (bind.lazy && input.isInImage(value)) continue;
     values.set(nameOf(bind), value);
     if (isUsable(bind, value)) importOf.set(value, bind);
   }
@@ -54,7 +55,9 @@ export function readBoundWords(input: BoundWordsInput): BoundWords {
     const value = read(bind.address);
     const expected = values.get(nameOf(bind));
     const isKept =
-      expected === undefined ? isPlausible(value, bind, input) : value === expected + bind.addend;
+      expected === undefined
+        ? isPlausible(value, bind, input) && !isAnother(bind, importOf.get(value - bind.addend))
+        : value === expected + bind.addend;
     if (!isKept) overwritten.push(bind);
     else {
       kept.push(bind);
@@ -70,6 +73,10 @@ export function readBoundWords(input: BoundWordsInput): BoundWords {
  */
 const isPlausible = (value: bigint, bind: FileBind, { isInImage, isMapped }: BoundWordsInput): boolean =>
   value === 0n ? bind.weak : !isInImage(value) && isMapped(value);
+
+/** Whether the value is known to be that of another import. */
+const isAnother = (bind: FileBind, known: FileBind | undefined): boolean =>
+  known !== undefined && nameOf(known) !== nameOf(bind);
 
 const nameOf = ({ symbol, libOrdinal }: FileBind): string => `${libOrdinal} ${symbol}`;
 

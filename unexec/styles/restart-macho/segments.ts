@@ -15,6 +15,7 @@ import {
   segmentsOf,
 } from '../../../formats/macho/index.ts';
 import { UnexecError } from '../../errors.ts';
+import { BLOCKS_OFFSET } from '../../zones/reserve.ts';
 import { type DumpedSegment, sectionType } from './territory.ts';
 
 /** What is known of the reserve and its zone; addresses of the file. */
@@ -69,7 +70,10 @@ export function placeSegments(
 
 const MAX_OFFSET = 0xffff_ffff;
 
-/** The end of what the file holds already, of what memory holds, and of every section begun before that. */
+/**
+ * The end of what the file holds already, of what memory holds, of the room for our notes, and of every section
+ * begun before that.
+ */
 function storedSize(
   dumped: DumpedSegment,
   heap: Heap | undefined,
@@ -78,6 +82,9 @@ function storedSize(
 ): number {
   const { segment } = dumped;
   let end = Math.max(segment.filesize, endOfContents);
+  if (holds(segment, heap) && heap.highWater > 0) {
+    end = Math.max(end, Number(heap.base - segment.vmaddr) + BLOCKS_OFFSET);
+  }
   const sections = segment.sections.toSorted((a, b) => Number(a.addr - b.addr));
   for (const section of sections) {
     const start = Number(section.addr - segment.vmaddr);
@@ -119,15 +126,15 @@ function sizeInUse(section: MachOSection, heap: Heap | undefined): number {
  * The section that the heap is in, or that grows over it: tools expect every fixup inside a section. None
  * where the last one cannot grow, being the template of thread-local variables.
  */
-function heapSection(
-  { vmaddr, vmsize, sections }: SegmentCommand,
-  heap: Heap | undefined,
-): MachOSection | undefined {
-  if (heap === undefined || heap.base < vmaddr || heap.base >= vmaddr + vmsize) return undefined;
-  const last = sections.toSorted((a, b) => (a.addr < b.addr ? -1 : 1)).at(-1);
+function heapSection(segment: SegmentCommand, heap: Heap | undefined): MachOSection | undefined {
+  if (!holds(segment, heap)) return undefined;
+  const last = segment.sections.toSorted((a, b) => (a.addr < b.addr ? -1 : 1)).at(-1);
   if (last === undefined || reachesIntoReserve(last, heap)) return last;
   return sectionType(last) === S.S_REGULAR ? last : undefined;
 }
+
+const holds = ({ vmaddr, vmsize }: SegmentCommand, heap: Heap | undefined): heap is Heap =>
+  heap !== undefined && heap.base >= vmaddr && heap.base < vmaddr + vmsize;
 
 /** Before a dump the section has all of the reserve, after one what is stored of it. */
 const reachesIntoReserve = ({ addr, size }: MachOSection, heap: Heap | undefined): boolean =>
