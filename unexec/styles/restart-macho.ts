@@ -30,13 +30,15 @@ import {
   unexec_reserve,
   unexec_zone_header,
 } from '../zones/reserve.ts';
+import { type FoundPointers, findPointers, type Run } from './restart/found-pointers.ts';
 import { type BoundWords, readBoundWords } from './restart-macho/bound-words.ts';
 import type { Patch } from './restart-macho/dump-segment.ts';
 import { placeIn, planFixups } from './restart-macho/fixup-plan.ts';
-import { type FoundPointers, findPointers, type Run } from './restart-macho/found-pointers.ts';
 import { settleInitialisers } from './restart-macho/initialisers.ts';
 import { encodeReserveNotes } from './restart-macho/notes.ts';
 import { type SettledOutward, settleOutward } from './restart-macho/outward.ts';
+import { nameOfPlace } from './restart-macho/place-name.ts';
+import { programRanges } from './restart-macho/program-ranges.ts';
 import { dumpedSegments, loadersWords } from './restart-macho/territory.ts';
 import { type WrittenSegmentReport, writeRestartFile } from './restart-macho/write-file.ts';
 
@@ -101,7 +103,12 @@ export async function writeRestart(input: RestartInput, target: TargetFile): Pro
   const isFixed = (file.header.flags & MH_FLAGS.MH_PIE) === 0;
   const found = isFixed
     ? undefined
-    : findPointers({ file, dumped, ignored: withoutPointers(file, reserve), first, second: input.second });
+    : findPointers({
+        ranges: programRanges(file, dumped, withoutPointers(file, reserve)),
+        first,
+        second: input.second,
+        nameOf: address => nameOfPlace(file, address),
+      });
   const outward = found && settleOutward(file, first, found, bound.importOf);
   const doubtful = [...(found?.remarks ?? []), ...(outward?.remarks ?? [])];
   if (input.strict) refuseDoubtful(input.path, found, outward, doubtful);

@@ -9,8 +9,8 @@
 import { hex } from '../../../formats/errors.ts';
 import { type FileBind, type MachOFile, segmentsOf } from '../../../formats/macho/index.ts';
 import type { OutwardSlots } from '../../pointers.ts';
+import type { FoundPointers, Run } from '../restart/found-pointers.ts';
 import type { AddedBind } from './fixup-plan.ts';
-import type { FoundPointers, Run } from './found-pointers.ts';
 import { nameOfPlace } from './place-name.ts';
 
 export interface SettledOutward {

@@ -32,6 +32,7 @@ import type { Reserve } from '../../macho/reserve.ts';
 import { signatureFacts, signatureRoom, writeSigned } from '../../macho/write-signed.ts';
 import type { TargetFile } from '../../target-file.ts';
 import { NOTES_OFFSET, NOTES_ROOM, type StartedZone } from '../../zones/reserve.ts';
+import type { Run } from '../restart/found-pointers.ts';
 import {
   type ChainEncoding,
   chainedPages,
@@ -42,7 +43,6 @@ import {
 import { endOfContents } from './end-of-contents.ts';
 import { setChains, setOpcodes } from './fixup-blobs.ts';
 import type { SegmentFixups } from './fixup-plan.ts';
-import type { Run } from './found-pointers.ts';
 import type { SettledInitialisers } from './initialisers.ts';
 import { NOTE_OWNER } from './notes.ts';
 import { nameOfPlace } from './place-name.ts';

@@ -1,16 +1,14 @@
 /**
  * The pointers in what is dumped: by comparison where there are two runs, else by a scan. Gives the slots of
- * each segment, the words that lead out of the program, and what a user should know of the rest.
+ * each range, the words that lead out of the program, and what a user should know of the rest. Of no
+ * format: a program is ranges of addresses that slide together.
  *
  * @module
  */
 import { hex } from '../../../formats/errors.ts';
-import { type MachOFile, segmentsOf } from '../../../formats/macho/index.ts';
 import type { MemoryImage } from '../../image.ts';
-import { joinStretches, type Stretch } from '../../macho/stretches.ts';
+import type { Stretch } from '../../macho/stretches.ts';
 import { comparePointers, type OutwardSlots, scanPointers } from '../../pointers.ts';
-import { nameOfPlace } from './place-name.ts';
-import type { DumpedSegment } from './territory.ts';
 
 /** A run of the program: its memory, and how far it slid. */
 export interface Run {
@@ -18,9 +16,25 @@ export interface Run {
   readonly slide: bigint;
 }
 
+/** A stretch of the program: pointers may lead to it, and are searched in it if it is dumped. */
+export interface ProgramRange {
+  /** Index of its segment. */
+  readonly index: number;
+  readonly name: string;
+  /** Without slide. */
+  readonly address: bigint;
+  /** Bytes in memory. */
+  readonly size: number;
+  readonly searched: boolean;
+  /** What is not searched. */
+  readonly skip: readonly Stretch[];
+  /** It is linked to its address: pointers to it do not change. */
+  readonly fixed?: boolean;
+}
+
 export interface FoundPointers {
   readonly method: 'comparison' | 'scan';
-  /** Offsets in the segment, ascending, by index of the segment. */
+  /** Offsets in the range, ascending, by index of the segment. */
   readonly slots: ReadonlyMap<number, Float64Array>;
   /** Words that are addresses of something outside of the program, by index of the segment. */
   readonly outward: ReadonlyMap<number, OutwardSlots>;
@@ -43,15 +57,13 @@ export interface FoundPointers {
   readonly remarks: readonly string[];
 }
 
-/** What of the segments is not looked at beside what comes from the file: room for notes, the rest of the reserve. */
 export interface PointerSearch {
-  readonly file: MachOFile;
-  readonly dumped: readonly DumpedSegment[];
-  /** By index of the segment. */
-  readonly ignored: ReadonlyMap<number, readonly Stretch[]>;
+  readonly ranges: readonly ProgramRange[];
   readonly first: Run;
   readonly second: Run | undefined;
-  readonly onProgress?: (bytes: number) => void;
+  /** `_table+0x8 (__DATA,__bss)`, for an address without slide. */
+  readonly nameOf: (address: bigint) => string;
+  readonly onProgress?: ((bytes: number) => void) | undefined;
 }
 
 /** @throws UnexecError `SAME_ADDRESSES` when two runs did not slide differently */
@@ -59,36 +71,14 @@ export function findPointers(search: PointerSearch): FoundPointers {
   return search.second === undefined ? scan(search) : compare(search, search.second);
 }
 
-/** The program's segments as ranges: pointers may lead to all of them, and are searched in the dumped ones. */
-function rangesOf({ file, dumped, ignored }: PointerSearch) {
-  return segmentsOf(file).flatMap((segment, index) => {
-    if (segment.segname === '__LINKEDIT' || segment.initprot === 0 || segment.vmsize === 0n) return [];
-    const own = dumped.find(candidate => candidate.index === index);
-    const size = Number(segment.vmsize);
-    const skip =
-      own && joinStretches([...own.kept, ...(ignored.get(index) ?? []), { start: own.size, end: size }]);
-    return [
-      {
-        index,
-        name: segment.segname,
-        vmaddr: segment.vmaddr,
-        size,
-        searched: own !== undefined,
-        skip: skip ?? [],
-      },
-    ];
-  });
-}
-
 function compare(search: PointerSearch, second: Run): FoundPointers {
-  const { first, file } = search;
-  const ranges = rangesOf(search);
-  const outside = pairedOutside(file, first, second);
+  const { first, ranges, nameOf } = search;
+  const outside = pairedOutside(ranges, first, second);
   const found = comparePointers({
-    ranges: ranges.map(({ vmaddr, ...range }) => ({
+    ranges: ranges.map(({ address, ...range }) => ({
       ...range,
-      start1: vmaddr + first.slide,
-      start2: vmaddr + second.slide,
+      start1: address + first.slide,
+      start2: address + second.slide,
     })),
     image: { a: first.image, b: second.image },
     outside,
@@ -112,18 +102,17 @@ function compare(search: PointerSearch, second: Run): FoundPointers {
       unexplained: counts.unexplained,
     },
     remarks: words.map(({ range, offset, value1, value2, what }) => {
-      const place = nameOfPlace(file, range.start1 - first.slide + BigInt(offset));
+      const place = nameOf(range.start1 - first.slide + BigInt(offset));
       return `${place}: ${what}: ${hex(value1)} in one run, ${hex(value2)} in the other`;
     }),
   };
 }
 
 function scan(search: PointerSearch): FoundPointers {
-  const { first, file } = search;
-  const ranges = rangesOf(search);
-  const outside = outsideOf(file, first);
+  const { first, ranges, nameOf } = search;
+  const outside = outsideOf(ranges, first);
   const found = scanPointers({
-    ranges: ranges.map(({ vmaddr, ...range }) => ({ ...range, start: vmaddr + first.slide })),
+    ranges: ranges.map(({ address, ...range }) => ({ ...range, start: address + first.slide })),
     image: first.image,
     outside,
     ...(search.onProgress === undefined ? {} : { onProgress: search.onProgress }),
@@ -135,16 +124,21 @@ function scan(search: PointerSearch): FoundPointers {
     outward: byIndex(ranges, found.ranges, ({ outward }) => outward),
     still: new Map(),
     outsideNames: outside.map(({ name }) => name),
-    counts: { pointers: counts.pointers, outward: counts.outward, doubtful: counts.doubtful, unexplained: 0 },
+    counts: {
+      pointers: counts.pointers,
+      outward: counts.outward,
+      doubtful: counts.doubtful,
+      unexplained: 0,
+    },
     remarks: found.doubtful.map(({ range, offset, value, into, why, taken }) => {
-      const place = nameOfPlace(file, range.start - first.slide + BigInt(offset));
+      const place = nameOf(range.start - first.slide + BigInt(offset));
       return `${place}: ${hex(value)} into ${into}: ${why}${taken ? '' : '; not taken for a pointer'}`;
     }),
   };
 }
 
 function byIndex<Range, T>(
-  ranges: readonly { readonly index: number; readonly searched: boolean }[],
+  ranges: readonly ProgramRange[],
   found: readonly Range[],
   part: (range: Range) => T,
 ): Map<number, T> {
@@ -156,14 +150,17 @@ function byIndex<Range, T>(
   );
 }
 
+interface NamedMapping {
+  readonly name: string;
+  readonly start: bigint;
+  readonly size: number;
+}
+
 /** Everything mapped that is not the program, by its mappings. */
-export function outsideOf(
-  file: MachOFile,
-  { image, slide }: Run,
-): { name: string; start: bigint; size: number }[] {
-  const own = segmentsOf(file).map(({ vmaddr, vmsize, initprot }) => ({
-    start: initprot === 0 ? 0n : vmaddr + slide,
-    end: initprot === 0 ? 0n : vmaddr + vmsize + slide,
+function outsideOf(ranges: readonly ProgramRange[], { image, slide }: Run): NamedMapping[] {
+  const own = ranges.map(({ address, size }) => ({
+    start: address + slide,
+    end: address + slide + BigInt(size),
   }));
   return image.regions
     .filter(({ start, size }) => !own.some(range => start < range.end && start + BigInt(size) > range.start))
@@ -171,13 +168,13 @@ export function outsideOf(
 }
 
 /** Mappings of both runs that are the same thing: the n-th of the same name and size. */
-function pairedOutside(file: MachOFile, first: Run, second: Run) {
-  const keyed = (run: Run): Map<string, { name: string; start: bigint; size: number }> => {
+function pairedOutside(ranges: readonly ProgramRange[], first: Run, second: Run) {
+  const keyed = (run: Run): Map<string, NamedMapping> => {
+    const names = new Map(run.image.regions.map(({ start, name }) => [start, name]));
     const seen = new Map<string, number>();
     return new Map(
-      outsideOf(file, run).map(mapping => {
-        const what = run.image.regions.find(({ start }) => start === mapping.start)?.name ?? '';
-        const key = `${what} ${mapping.size}`;
+      outsideOf(ranges, run).map(mapping => {
+        const key = `${names.get(mapping.start) ?? ''} ${mapping.size}`;
         const count = seen.get(key) ?? 0;
         seen.set(key, count + 1);
         return [`${key} ${count}`, mapping] as const;
