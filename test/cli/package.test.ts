@@ -4,7 +4,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import test from 'ava';
 import { perlArguments } from '../support/command.ts';
 import { conformanceFile } from '../support/conformance-files.ts';
@@ -113,6 +113,27 @@ test('the installed header is found and compiles, in C and in C++', async t => {
     execFileSync(name, ['-Wall', '-Wextra', '-Werror', ...flags, source, '-o', program]);
     t.is((await run(program)).status, 0, 'nobody listens: the first life goes on');
   }
+});
+
+test('the installed runtime is found and links, in C and in C++', async t => {
+  const runtime = (
+    await runModule(
+      `import { createRequire } from 'node:module';
+       process.stdout.write(createRequire(import.meta.url).resolve('unexec/unexec-runtime.c'));`,
+    )
+  ).trim();
+  const object = join(directory, 'unexec-runtime.o');
+  execFileSync('gcc', ['-O2', '-Wall', '-Wextra', '-Werror', '-c', runtime, '-o', object]);
+  const source = join(directory, 'uses-runtime.cc');
+  const program = join(directory, 'uses-runtime');
+  writeFileSync(
+    source,
+    `#include "unexec.h"
+     #include <memory>
+     int main() { return unexec_restarted() + (*std::make_unique<int>(0) + (unexec_zone_check(nullptr) != nullptr)); }`,
+  );
+  execFileSync('g++', ['-Wall', '-Werror', '-I', dirname(runtime), object, source, '-o', program]);
+  t.is((await run(program)).status, 0);
 });
 
 test('the package has types for what it exports, and no sources, tests or maps', t => {
