@@ -4,13 +4,21 @@
  *
  * @module
  */
-import { type FreezeOptions, freeze, readManifest, VERSION } from '../../unexec/index.ts';
+import {
+  type FreezeOptions,
+  freeze,
+  type RestartOptions,
+  readManifest,
+  restart,
+  VERSION,
+} from '../../unexec/index.ts';
 import { command, newParser, readWords, type Text } from '../command.ts';
 import { type Context, printJson, progressLine, splitAtDashes, stderrStyle, tellLines } from '../context.ts';
 import { EXIT } from '../exit-codes.ts';
 import { helpText } from '../freeze/help.ts';
-import { type Chosen, freezeOptions } from '../freeze/options.ts';
+import { type Chosen, checkStyle, freezeOptions } from '../freeze/options.ts';
 import { renderPlan, renderSummary, reportJson } from '../freeze/report.ts';
+import { renderRestart, renderRestartDetails, restartJson } from '../freeze/restart-report.ts';
 import { COMMANDS } from './index.ts';
 
 export interface FreezeRequest {
@@ -20,33 +28,62 @@ export interface FreezeRequest {
   readonly options: FreezeOptions;
 }
 
+/** The same with `--style restart`. */
+export interface RestartRequest {
+  readonly type: 'restart';
+  /** A core, or a program that maps the executable. */
+  readonly source: string;
+  readonly target: string;
+  readonly options: RestartOptions;
+}
+
 const DESCRIPTION =
   'Freezes an initialised program into an executable. Starting the executable continues the program from ' +
   'there, with new arguments, environment and terminal.';
 
-export const FREEZE = command({ name: 'freeze', summary: DESCRIPTION, parse: parseFreeze, run: runFreeze });
+export const FREEZE = command({
+  name: 'freeze',
+  summary: DESCRIPTION,
+  parse: parseFreeze,
+  run: (request, context) =>
+    request.type === 'freeze' ? runFreeze(request, context) : runRestart(request, context),
+});
 
 /**
  * What comes after the first `--` belongs to the program.
  *
  * @throws UsageError
  */
-export function parseFreeze(argv: readonly string[], env: NodeJS.ProcessEnv): FreezeRequest | Text {
+export function parseFreeze(
+  argv: readonly string[],
+  env: NodeJS.ProcessEnv,
+): FreezeRequest | RestartRequest | Text {
   const { own, args } = splitAtDashes(argv);
   const chosen: Chosen = {};
+  const met = new Set<string>();
   const jsonHelp = "one JSON object on stdout; the program's own stdout goes to stderr";
   const parser = newParser('unexec', DESCRIPTION, jsonHelp, 'no summary; errors only')
     .usage('[options] <running-image> <out-binary> [-- args...]')
-    .argument('<running-image>', 'the program to be started and frozen: a path, or a name in PATH')
+    .argument(
+      '<running-image>',
+      'the program to be started and frozen: a path, or a name in PATH; restart: or a Mach-O core',
+    )
     .argument('<out-binary>', 'the executable to be written')
     .version(VERSION, '-V, --version', 'print the version')
-    .option('-v, --verbose', 'list regions and restore steps; causes of errors')
+    .option(
+      '-v, --verbose',
+      'list regions and restore steps, or segments and doubtful words; causes of errors',
+    )
     .addHelpText('after', helpText(COMMANDS));
-  for (const option of freezeOptions(chosen, env)) parser.addOption(option);
+  for (const option of freezeOptions(chosen, env, met)) parser.addOption(option);
   const text = readWords(parser, own, "the program's own arguments go after --");
   if (text !== undefined) return text;
   const [program = '', target = ''] = parser.args;
-  return { type: 'freeze', program, target, options: { ...chosen, args } };
+  const { style = 'resume', ...options } = chosen;
+  checkStyle(style, met);
+  return style === 'resume'
+    ? { type: 'freeze', program, target, options: { ...options, args } }
+    : { type: 'restart', source: program, target, options: { ...options, args } };
 }
 
 /**
@@ -73,6 +110,25 @@ async function runFreeze({ program, target, options }: FreezeRequest, context: C
     // A program that waits for input has left its prompt on the line.
     if (report.reached === 'input' && process.stderr.isTTY) process.stderr.write('\n');
     tellLines(renderSummary(report, style));
+  }
+  return EXIT.OK;
+}
+
+async function runRestart({ source, target, options }: RestartRequest, context: Context): Promise<number> {
+  const { manner, signal } = context;
+  const progress = progressLine(manner);
+  const report = await restart(source, target, {
+    ...options,
+    ...(manner.json ? { stdio: STDIO_WITH_JSON } : {}),
+    signal,
+    onProgress: (done, total) => progress.update(done, total),
+  }).finally(() => progress.end());
+  if (manner.json) {
+    printJson(restartJson(report, manner.verbose));
+  } else if (!manner.quiet) {
+    const style = stderrStyle();
+    if (manner.verbose) tellLines(renderRestartDetails(report, style));
+    tellLines(renderRestart(report, style));
   }
   return EXIT.OK;
 }

@@ -1,6 +1,6 @@
 /**
- * The options that are about the freeze: one entry an option, with what it says to `freeze`. A new one
- * is a new entry here; help, parsing and the README's test follow.
+ * The options that are about the freeze: one entry an option, with what it says to `freeze` or `restart`. A
+ * new one is a new entry here; help, parsing and the README's test follow.
  *
  * @module
  */
@@ -9,12 +9,21 @@ import {
   type FreezeOptions,
   type KernelFeatures,
   parseFreezePoint,
+  type RestartOptions,
   UnexecError,
 } from '../../unexec/index.ts';
+import { UsageError } from '../errors.ts';
 import { splitWords } from '../words.ts';
 
+/** How the executable begins its later lives: where it was frozen, or at main, with its state. */
+export type FreezeStyle = 'resume' | 'restart';
+
+interface AllOptions extends FreezeOptions, RestartOptions {
+  readonly style?: FreezeStyle;
+}
+
 /** What options say, until all have been read. */
-export type Chosen = { -readonly [K in keyof FreezeOptions]: FreezeOptions[K] };
+export type Chosen = { -readonly [K in keyof AllOptions]: AllOptions[K] };
 
 /** Gives an option's part of `FreezeOptions`, from its text and from what was chosen before it. */
 type Parse = (text: string, chosen: Readonly<Chosen>, env: NodeJS.ProcessEnv) => Chosen;
@@ -22,10 +31,18 @@ type Parse = (text: string, chosen: Readonly<Chosen>, env: NodeJS.ProcessEnv) =>
 interface FreezeOption {
   readonly flags: string;
   readonly description: string;
+  /** What only one style understands. */
+  readonly only?: FreezeStyle;
   readonly parse: Parse;
 }
 
 const FREEZE_OPTIONS: readonly FreezeOption[] = [
+  {
+    flags: '--style <style>',
+    description:
+      'resume (default): goes on from there; restart: Mach-O, begins again at main, with its state',
+    parse: text => ({ style: oneOf(text, { resume: 'resume', restart: 'restart' }) }),
+  },
   {
     flags: '--at <point>',
     description: 'freeze point, see below (default: auto)',
@@ -44,49 +61,87 @@ const FREEZE_OPTIONS: readonly FreezeOption[] = [
   {
     flags: '--drop-fd <n>',
     description: 'leave a descriptor out; repeatable, or a list with commas',
+    only: 'resume',
     parse: (text, { dropFds = [] }) => ({ dropFds: [...dropFds, ...descriptors(text)] }),
   },
   {
     flags: '--hangup-sockets',
     description: 'connected sockets are hung up in the image, not refused',
+    only: 'resume',
     parse: () => ({ hangupSockets: true }),
   },
   {
     flags: '--cwd <which>',
     description: "working directory at each start: frozen (default), or the caller's",
+    only: 'resume',
     parse: text => ({ cwd: oneOf(text, { frozen: 'frozen', caller: 'caller' }) }),
   },
   {
     flags: '--symbols <which>',
     description: 'symbols kept for debuggers: all (default), program or none',
+    only: 'resume',
     parse: text => ({ symbols: oneOf(text, { all: 'all', program: 'program', none: 'none' }) }),
   },
   {
     flags: '--train <args>',
     description: 'run the result once with these arguments, and lay it out for what that touches',
+    only: 'resume',
     parse: text => ({ train: { args: splitWords(text) } }),
   },
   {
     flags: '--leave-running',
     description: 'the program goes on after the freeze; otherwise it is killed',
+    only: 'resume',
     parse: () => ({ leaveRunning: true }),
   },
   {
     flags: '--avoid <features>',
     description: 'kernel features not to rely on: vdso, mm-map, rseq; a list with commas',
+    only: 'resume',
     parse: (text, { avoid = [] }) => ({ avoid: [...avoid, ...text.split(',').map(feature)] }),
+  },
+  {
+    flags: '--exe <file>',
+    description: 'restart: the Mach-O executable that runs in the process, where a core does not name it',
+    only: 'restart',
+    parse: text => ({ exe: text }),
+  },
+  {
+    flags: '--compare <core>',
+    description: 'restart: a core of another run that did the same, to tell pointers from numbers',
+    only: 'restart',
+    parse: text => ({ compare: text }),
+  },
+  {
+    flags: '--strict',
+    description: 'restart: refuse where it is not certain what a word is',
+    only: 'restart',
+    parse: () => ({ strict: true }),
   },
 ];
 
-/** commander's options; each that is met adds to `chosen`. */
-export const freezeOptions = (chosen: Chosen, env: NodeJS.ProcessEnv): Option[] =>
+/** commander's options; each that is met adds to `chosen`, and to `met`. */
+export const freezeOptions = (
+  chosen: Chosen,
+  env: NodeJS.ProcessEnv,
+  met: Pick<Set<string>, 'add'> = new Set<string>(),
+): Option[] =>
   FREEZE_OPTIONS.map(({ flags, description, parse }) => {
     const option = new Option(flags, description).argParser(text => {
+      met.add(flags);
       Object.assign(chosen, parse(text, chosen, env));
     });
     // commander hands the preset of an option without an argument to its parser.
     return option.required ? option : option.preset('');
   });
+
+/** @throws UsageError for an option that the style does not understand */
+export function checkStyle(style: FreezeStyle, met: ReadonlySet<string>): void {
+  for (const { flags, only } of FREEZE_OPTIONS) {
+    if (only === undefined || only === style || !met.has(flags)) continue;
+    throw new UsageError(`${flags.split(' ')[0]} is for --style ${only} only`);
+  }
+}
 
 function freezePoint(text: string): string {
   try {

@@ -61,6 +61,7 @@ const rejected: readonly (readonly [argv: readonly string[], message: RegExp])[]
   [['prog', 'out', '--env', '=x'], /needs a name/],
   [['prog', 'out', '--drop-fd', '3,x'], /'x' is no descriptor/],
   [['prog', 'out', '--drop-fd', '-1'], /'-1' is no descriptor/],
+  [['prog', 'out', '--style', 'again'], /choices are resume, restart/],
   [['prog', 'out', '--cwd', 'toString'], /choices are frozen, caller/],
   [['prog', 'out', '--symbols', 'some'], /choices are all, program, none/],
   [['prog', 'out', '--avoid', 'vdso,'], /choices are vdso, mm-map, rseq/],
@@ -72,6 +73,59 @@ for (const [argv, message] of rejected) {
     t.is(error?.code, 'USAGE');
     t.truthy(error?.hint);
   });
+}
+
+test('parseFreeze() makes a dump of --style restart', t => {
+  t.deepEqual(parseFreeze(['--style', 'resume', 'prog', 'out'], env), {
+    type: 'freeze',
+    program: 'prog',
+    target: 'out',
+    options: { args: [] },
+  });
+  const words = ['--style=restart', '--exe', 'app', '--compare', 'core2', '--strict', 'core1', 'out'];
+  t.deepEqual(parseFreeze(words, env), {
+    type: 'restart',
+    source: 'core1',
+    target: 'out',
+    options: { exe: 'app', compare: 'core2', strict: true, args: [] },
+  });
+  t.deepEqual(
+    parseFreeze(
+      ['loader', 'out', '--style', 'restart', '--at', 'stop', '--env', 'A=b', '--', 'app', '-v'],
+      env,
+    ),
+    {
+      type: 'restart',
+      source: 'loader',
+      target: 'out',
+      options: { at: 'stop', env: ['A=b'], args: ['app', '-v'] },
+    },
+  );
+});
+
+const onlyOf = {
+  resume: [
+    ['--drop-fd', '3'],
+    ['--hangup-sockets'],
+    ['--cwd', 'caller'],
+    ['--symbols', 'none'],
+    ['--train', '-v'],
+    ['--leave-running'],
+    ['--avoid', 'vdso'],
+  ],
+  restart: [['--exe', 'app'], ['--compare', 'core'], ['--strict']],
+} as const;
+for (const [style, options] of Object.entries(onlyOf)) {
+  for (const option of options) {
+    const other = style === 'resume' ? 'restart' : 'resume';
+    test(`parseFreeze() rejects ${option.join(' ')} with --style ${other}`, t => {
+      t.throws(() => parseFreeze([...option, '--style', other, 'prog', 'out'], env), {
+        instanceOf: UsageError,
+        message: `${option[0]} is for --style ${style} only`,
+      });
+      t.notThrows(() => parseFreeze(['prog', 'out', '--style', style, ...option], env));
+    });
+  }
 }
 
 test('parseFreeze() tells where arguments of the program go', t => {
