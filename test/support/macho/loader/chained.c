@@ -96,7 +96,8 @@ static void apply_segment(const struct image *image, unsigned index, struct byte
         uint16_t start;
         take(&pages, &start, sizeof start);
         if (start == DYLD_CHAINED_PTR_START_NONE) continue;
-        if (start >= s.page_size) fail(WHAT ": page_start 0x%x of page %u of %.16s is beyond the page", start, i, segment->segname);
+        if (start >= s.page_size)
+            fail(WHAT ": page_start 0x%x of page %u of %.16s is beyond the page", start, i, segment->segname);
         apply_page(image, segment->vmaddr + (uint64_t)i * s.page_size, start, &s, imports);
     }
 }

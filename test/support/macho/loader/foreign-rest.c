@@ -29,7 +29,10 @@ static uint64_t nanoseconds(clockid_t clock)
     clock_gettime(clock, &now);
     return now.tv_sec * 1000000000ull + now.tv_nsec;
 }
-static uint64_t clock_nsec(int id) { return nanoseconds(id == 0 ? CLOCK_REALTIME : id == 12 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC); }
+static uint64_t clock_nsec(int id)
+{
+    return nanoseconds(id == 0 ? CLOCK_REALTIME : id == 12 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC);
+}
 static uint64_t absolute_time(void) { return nanoseconds(CLOCK_MONOTONIC); }
 static int timebase(uint32_t ratio[2]) { ratio[0] = ratio[1] = 1; return 0; }
 

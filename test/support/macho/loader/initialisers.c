@@ -19,7 +19,8 @@ void run_initialisers(const struct image *image, int argc, char **argv, char **e
             uint32_t type = section->flags & SECTION_TYPE;
             if (type != S_MOD_INIT_FUNC_POINTERS && type != S_INIT_FUNC_OFFSETS) continue;
             unsigned entry = type == S_MOD_INIT_FUNC_POINTERS ? 8 : 4;
-            if (section->size % entry != 0) fail("section %.16s: size 0x%lx is not a multiple of %u", section->sectname, section->size, entry);
+            if (section->size % entry != 0)
+                fail("section %.16s: size 0x%lx is not a multiple of %u", section->sectname, section->size, entry);
             if (type == S_INIT_FUNC_OFFSETS && (image->segments[i]->initprot & VM_PROT_WRITE))
                 fail("section %.16s is in a writable segment", section->sectname);
             for (uint64_t at = 0; at < section->size; at += entry)

@@ -111,7 +111,7 @@ void prepare_thread_locals(const struct image *);
 extern char tlv_bootstrap[];
 void run_initialisers(const struct image *, int argc, char **argv, char **envp, char **apple);
 
-/* zones.c, system-zone.c: the program's libmalloc. */
+/* zones.c, system-zone.c, shims-malloc.c: the program's libmalloc. */
 void start_zones(void);
 void *program_malloc(size_t);
 void program_free(void *);

@@ -89,8 +89,9 @@ static int vm_allocate(unsigned task, uintptr_t *address, uintptr_t size, int fl
 static int vm_deallocate(unsigned task, uintptr_t address, uintptr_t size)
 {
     (void)task;
-    return munmap((void *)(address / PAGE_SIZE * PAGE_SIZE), ROUND_UP(address % PAGE_SIZE + size, PAGE_SIZE)) == 0 ? KERN_SUCCESS
-                                                                                        : KERN_INVALID_ADDRESS;
+    uintptr_t start = address / PAGE_SIZE * PAGE_SIZE;
+    bool done = munmap((void *)start, ROUND_UP(address - start + size, PAGE_SIZE)) == 0;
+    return done ? KERN_SUCCESS : KERN_INVALID_ADDRESS;
 }
 
 const struct shim memory_shims[] = {

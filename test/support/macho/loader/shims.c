@@ -4,10 +4,10 @@
 #include <string.h>
 #include "loader.h"
 
-extern const struct shim zone_shims[], stdio_shims[], libc_shims[], memory_shims[], thread_shims[], process_shims[],
+extern const struct shim malloc_shims[], stdio_shims[], libc_shims[], memory_shims[], thread_shims[], process_shims[],
     foreign_file_shims[], foreign_signal_shims[], foreign_rest_shims[];
 
-static const struct shim *const lists[] = {zone_shims, stdio_shims, libc_shims, memory_shims, thread_shims, process_shims};
+static const struct shim *const lists[] = {malloc_shims, stdio_shims, libc_shims, memory_shims, thread_shims, process_shims};
 
 static const struct shim *const foreign[] = {foreign_file_shims, foreign_signal_shims, foreign_rest_shims};
 

@@ -79,7 +79,8 @@ static void *allocate(struct malloc_zone *zone, size_t alignment, size_t wanted,
     if (!used) block = take_new(z, size, alignment < 16 ? 16 : alignment);
     if (block != NULL) {
         z->statistics.blocks_in_use++, z->statistics.size_in_use += head_of(block)->size;
-        if (z->statistics.size_in_use > z->statistics.max_size_in_use) z->statistics.max_size_in_use = z->statistics.size_in_use;
+        if (z->statistics.size_in_use > z->statistics.max_size_in_use)
+            z->statistics.max_size_in_use = z->statistics.size_in_use;
     }
     pthread_mutex_unlock(&z->lock);
     if (block != NULL && used && cleared) memset(block, 0, head_of(block)->size);
@@ -87,7 +88,10 @@ static void *allocate(struct malloc_zone *zone, size_t alignment, size_t wanted,
 }
 
 static void *zone_malloc(struct malloc_zone *zone, size_t size) { return allocate(zone, 16, size, false); }
-static void *zone_memalign(struct malloc_zone *zone, size_t alignment, size_t size) { return allocate(zone, alignment, size, false); }
+static void *zone_memalign(struct malloc_zone *zone, size_t alignment, size_t size)
+{
+    return allocate(zone, alignment, size, false);
+}
 static void *zone_valloc(struct malloc_zone *zone, size_t size) { return allocate(zone, PAGE_SIZE, size, false); }
 static void *zone_calloc(struct malloc_zone *zone, size_t count, size_t size)
 {

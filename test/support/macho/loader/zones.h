@@ -43,3 +43,20 @@ struct malloc_zone {
     size_t (*pressure_relief)(struct malloc_zone *, size_t goal);           /* version >= 8 */
     int (*claimed_address)(struct malloc_zone *, void *);                   /* version >= 10 */
 };
+
+/* The list of zones, and what libmalloc does with it. */
+struct malloc_zone *first_zone(void);
+struct malloc_zone *owner_of(const void *ptr, size_t *size);
+/* free() of a block whose zone and size are known. */
+void give_back(struct malloc_zone *, void *ptr, size_t size);
+void malloc_zone_register(struct malloc_zone *);
+void malloc_zone_unregister(struct malloc_zone *);
+int malloc_get_all_zones(unsigned task, void *reader, uintptr_t **addresses, unsigned *count);
+struct malloc_zone *malloc_default_zone(void);
+struct malloc_zone *malloc_default_purgeable_zone(void);
+struct malloc_zone *malloc_create_zone(size_t start_size, unsigned flags);
+void malloc_destroy_zone(struct malloc_zone *);
+
+extern struct malloc_zone *zones[];
+extern unsigned nzones;
+#define FOR_EACH_ZONE(at) for (struct malloc_zone **at = zones; at < zones + nzones; at++)
