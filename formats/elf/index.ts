@@ -18,12 +18,15 @@ export type { LayoutPart } from '../parts.ts';
 export { type ByteSource, bytesSource, SourceSlice } from '../source.ts';
 export * from './constants.ts';
 export { dynamicStrings, type ElfDynamic, readDynamic } from './dynamic.ts';
+export { type DynamicRelocations, readDynamicRelocations } from './dynamic-relocations.ts';
 export { readDynamicSymbols } from './dynamic-symbols.ts';
 export * from './find.ts';
 export { type ElfLayout, layoutElf } from './layout.ts';
 export * from './model.ts';
 export { type ElfNote, elfNotes, encodeNotes, type FoundNote, readBuildId, readNotes } from './notes.ts';
 export { readElf } from './read.ts';
+export * from './relocations.ts';
+export { decodeRelr, encodeRelr } from './relr.ts';
 export { StringTable, StringTableBuilder } from './strings.ts';
 export * from './structs.ts';
 export {

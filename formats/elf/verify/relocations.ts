@@ -14,6 +14,7 @@ import { readDynamic, tableAt } from '../dynamic.ts';
 import { readDynamicSymbols } from '../dynamic-symbols.ts';
 import { sectionContents } from '../find.ts';
 import { type ElfFile, type ElfSection, sectionSize } from '../model.ts';
+import { dynamicTypes } from '../relocations.ts';
 import { LE } from '../structs.ts';
 import { error, hasFlag, loadIndex, nameOfSection, type Rule, sectionsOf, strict } from './rule.ts';
 
@@ -27,46 +28,6 @@ interface Relocation {
   readonly symbol: number;
 }
 
-/** What ld.so applies: types, and how many bytes each changes. */
-const DYNAMIC_TYPES: ReadonlyMap<number, ReadonlyMap<number, number>> = new Map([
-  [
-    EM.EM_X86_64,
-    new Map<number, number>([
-      [R_X86_64.R_X86_64_NONE, 0],
-      [R_X86_64.R_X86_64_64, 8],
-      [R_X86_64.R_X86_64_PC32, 4],
-      [R_X86_64.R_X86_64_COPY, 0],
-      [R_X86_64.R_X86_64_GLOB_DAT, 8],
-      [R_X86_64.R_X86_64_JUMP_SLOT, 8],
-      [R_X86_64.R_X86_64_RELATIVE, 8],
-      [R_X86_64.R_X86_64_32, 4],
-      [R_X86_64.R_X86_64_DTPMOD64, 8],
-      [R_X86_64.R_X86_64_DTPOFF64, 8],
-      [R_X86_64.R_X86_64_TPOFF64, 8],
-      [R_X86_64.R_X86_64_SIZE32, 4],
-      [R_X86_64.R_X86_64_SIZE64, 8],
-      [R_X86_64.R_X86_64_TLSDESC, 16],
-      [R_X86_64.R_X86_64_IRELATIVE, 8],
-    ]),
-  ],
-  [
-    EM.EM_AARCH64,
-    new Map<number, number>([
-      [R_AARCH64.R_AARCH64_NONE, 0],
-      [R_AARCH64.R_AARCH64_ABS64, 8],
-      [R_AARCH64.R_AARCH64_COPY, 0],
-      [R_AARCH64.R_AARCH64_GLOB_DAT, 8],
-      [R_AARCH64.R_AARCH64_JUMP_SLOT, 8],
-      [R_AARCH64.R_AARCH64_RELATIVE, 8],
-      [R_AARCH64.R_AARCH64_TLS_DTPMOD, 8],
-      [R_AARCH64.R_AARCH64_TLS_DTPREL, 8],
-      [R_AARCH64.R_AARCH64_TLS_TPREL, 8],
-      [R_AARCH64.R_AARCH64_TLSDESC, 16],
-      [R_AARCH64.R_AARCH64_IRELATIVE, 8],
-    ]),
-  ],
-]);
-
 /** All types of a machine, for objects. */
 const TYPES: ReadonlyMap<number, ConstantTable> = new Map<number, ConstantTable>([
   [EM.EM_X86_64, R_X86_64],
@@ -74,10 +35,9 @@ const TYPES: ReadonlyMap<number, ConstantTable> = new Map<number, ConstantTable>
 ]);
 
 function* dynamicRelocations(file: ElfFile): Iterable<Finding> {
-  const types = DYNAMIC_TYPES.get(file.header.machine);
-  if (types === undefined) return;
+  if (!TYPES.has(file.header.machine)) return;
   const context: DynamicContext = {
-    types,
+    types: dynamicTypes(file.header.machine).sizes,
     symbols: readDynamicSymbols(file).length,
     loadAt: loadIndex(file),
     textRelocations: hasTextRelocations(file),
@@ -148,9 +108,8 @@ const hasTextRelocations = (file: ElfFile): boolean =>
 /** do-rel.h applies the first DT_RELACOUNT of them as relative ones; elf_machine_rela_relative asserts that. */
 function* relativeCount(file: ElfFile): Iterable<Finding> {
   const count = readDynamic(file).find(({ tag }) => tag === DT.DT_RELACOUNT)?.value;
-  const relative =
-    file.header.machine === EM.EM_AARCH64 ? R_AARCH64.R_AARCH64_RELATIVE : R_X86_64.R_X86_64_RELATIVE;
   if (count === undefined || !TYPES.has(file.header.machine)) return;
+  const { relative } = dynamicTypes(file.header.machine);
   let index = 0n;
   for (const { type, offset } of dynamicTable(file, DT.DT_RELA, DT.DT_RELASZ)) {
     if (index >= count) return;
