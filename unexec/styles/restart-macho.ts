@@ -9,6 +9,7 @@ import { basename } from 'node:path';
 import {
   atAddress,
   contentsSize,
+  type FileBind,
   type FileFixups,
   type MachOFile,
   MH_FLAGS,
@@ -30,8 +31,8 @@ import {
   unexec_reserve,
   unexec_zone_header,
 } from '../zones/reserve.ts';
+import { type BoundWords, readBoundWords } from './restart/bound-words.ts';
 import { type FoundPointers, findPointers, type Run } from './restart/found-pointers.ts';
-import { type BoundWords, readBoundWords } from './restart-macho/bound-words.ts';
 import type { Patch } from './restart-macho/dump-segment.ts';
 import { placeIn, planFixups } from './restart-macho/fixup-plan.ts';
 import { settleInitialisers } from './restart-macho/initialisers.ts';
@@ -214,7 +215,7 @@ function addressesOf(file: MachOFile, { image, slide }: Run) {
   };
 }
 
-function boundOffsets(file: MachOFile, { kept }: BoundWords): (index: number) => number[] {
+function boundOffsets(file: MachOFile, { kept }: BoundWords<FileBind>): (index: number) => number[] {
   const place = placeIn(file);
   const offsets = segmentsOf(file).map((): number[] => []);
   for (const { address } of kept) {

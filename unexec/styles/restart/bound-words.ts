@@ -5,20 +5,34 @@
  *
  * @module
  */
-import type { FileBind } from '../../../formats/macho/index.ts';
 import type { MemoryReader } from '../../image.ts';
 
-export interface BoundWords {
-  /** Binds whose word holds what the loader put there. */
-  readonly kept: readonly FileBind[];
-  /** Binds whose word the program has written. */
-  readonly overwritten: readonly FileBind[];
-  /** Value in memory → an import that has this value, without addend. */
-  readonly importOf: ReadonlyMap<bigint, FileBind>;
+/** A word that the loader binds. */
+export interface Bound {
+  /** Of the file. */
+  readonly address: bigint;
+  readonly symbol: string;
+  /** Which library has the symbol, where the format says that. */
+  readonly libOrdinal: number;
+  /** Added to the address of the symbol. */
+  readonly addend: bigint;
+  /** The symbol may be missing: then the word is 0. */
+  readonly weak: boolean;
+  /** Bound when the function is first called. */
+  readonly lazy: boolean;
 }
 
-export interface BoundWordsInput {
-  readonly binds: readonly FileBind[];
+export interface BoundWords<B extends Bound> {
+  /** Binds whose word holds what the loader put there. */
+  readonly kept: readonly B[];
+  /** Binds whose word the program has written. */
+  readonly overwritten: readonly B[];
+  /** Value in memory → an import that has this value, without addend. */
+  readonly importOf: ReadonlyMap<bigint, B>;
+}
+
+export interface BoundWordsInput<B extends Bound> {
+  readonly binds: readonly B[];
   /** Whether only the loader writes to the word at this address (of the file). */
   readonly isLoaders: (address: bigint) => boolean;
   readonly memory: MemoryReader;
@@ -30,11 +44,11 @@ export interface BoundWordsInput {
 }
 
 /** Sorts the binds by what memory holds now. */
-export function readBoundWords(input: BoundWordsInput): BoundWords {
+export function readBoundWords<B extends Bound>(input: BoundWordsInput<B>): BoundWords<B> {
   const read = wordReader(input.memory, input.slide);
   const values = new Map<string, bigint>();
-  const importOf = new Map<bigint, FileBind>();
-  const isUsable = (bind: FileBind, value: bigint): boolean =>
+  const importOf = new Map<bigint, B>();
+  const isUsable = (bind: B, value: bigint): boolean =>
     bind.addend === 0n && value !== 0n && !input.isInImage(value);
   for (const bind of input.binds) {
     if (!input.isLoaders(bind.address)) continue;
@@ -45,8 +59,8 @@ export function readBoundWords(input: BoundWordsInput): BoundWords {
     if (isUsable(bind, value)) importOf.set(value, bind);
   }
 
-  const kept: FileBind[] = [];
-  const overwritten: FileBind[] = [];
+  const kept: B[] = [];
+  const overwritten: B[] = [];
   for (const bind of input.binds) {
     if (input.isLoaders(bind.address)) {
       kept.push(bind);
@@ -71,14 +85,17 @@ export function readBoundWords(input: BoundWordsInput): BoundWords {
  * Where nothing says what the loader put there: something outside of the program (its own definitions
  * are rebased, not bound), or 0 for an import that may be missing.
  */
-const isPlausible = (value: bigint, bind: FileBind, { isInImage, isMapped }: BoundWordsInput): boolean =>
-  value === 0n ? bind.weak : !isInImage(value) && isMapped(value);
+const isPlausible = (
+  value: bigint,
+  bind: Bound,
+  { isInImage, isMapped }: Pick<BoundWordsInput<Bound>, 'isInImage' | 'isMapped'>,
+): boolean => (value === 0n ? bind.weak : !isInImage(value) && isMapped(value));
 
 /** Whether the value is known to be that of another import. */
-const isAnother = (bind: FileBind, known: FileBind | undefined): boolean =>
+const isAnother = (bind: Bound, known: Bound | undefined): boolean =>
   known !== undefined && nameOf(known) !== nameOf(bind);
 
-const nameOf = ({ symbol, libOrdinal }: FileBind): string => `${libOrdinal} ${symbol}`;
+const nameOf = ({ symbol, libOrdinal }: Bound): string => `${libOrdinal} ${symbol}`;
 
 function wordReader(memory: MemoryReader, slide: bigint): (address: bigint) => bigint {
   const bytes = new Uint8Array(8);
