@@ -8,8 +8,8 @@
  *
  * @module
  */
-
 import { wholeContents } from '../../formats/contents.ts';
+import { hex } from '../../formats/errors.ts';
 import {
   encodeChainedFixups,
   findBlob,
@@ -52,7 +52,7 @@ export interface AddedReserve {
  *
  * @param extend extends the last writable segment even where there is room for a new one
  * @param needed bytes of header that must stay free for other commands
- * @throws UnexecError `NO_LINKEDIT`, `NO_WRITABLE_SEGMENT`, `RESERVE_EXISTS`
+ * @throws UnexecError `NO_LINKEDIT`, `LINKEDIT_NOT_LAST`, `NO_WRITABLE_SEGMENT`, `RESERVE_EXISTS`
  */
 export function addReserve(file: MachOFile, size: number, extend: boolean, needed: number): AddedReserve {
   const linkedit = segmentsOf(file).find(({ segname }) => segname === '__LINKEDIT');
@@ -66,6 +66,14 @@ export function addReserve(file: MachOFile, size: number, extend: boolean, neede
     throw new UnexecError('RESERVE_EXISTS', `the program has a segment ${HEAP_SEGMENT} already`, {
       hint: 'prepare the program as the linker wrote it',
     });
+  }
+  const above = segmentsOf(file).find(segment => segment !== linkedit && segment.vmaddr > linkedit.vmaddr);
+  if (above !== undefined) {
+    throw new UnexecError(
+      'LINKEDIT_NOT_LAST',
+      `segment ${above.segname} at ${hex(above.vmaddr)} lies above __LINKEDIT at ${hex(linkedit.vmaddr)}, which is expected to be the last one`,
+      { hint: 'link the program with ld(1) or lld, and without options that place segments' },
+    );
   }
   const base = roundUp(linkedit.vmaddr, BigInt(RESERVE_UNIT));
   const mode = extend || headerRoom(file) < COMMAND_SIZE + needed ? 'extend' : 'segment';
