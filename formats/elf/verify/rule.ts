@@ -70,6 +70,7 @@ export const loadAt = (file: ElfFile, address: bigint, size: number): ElfSegment
 export function loadIndex(file: ElfFile): (address: bigint, size: number) => ElfSegment | undefined {
   const sorted = loads(file)
     .map(({ segment }) => segment)
+    .filter(({ memorySize }) => memorySize > 0)
     .sort((a, b) => (a.address < b.address ? -1 : a.address > b.address ? 1 : 0));
   return (address, size) => {
     let low = 0;

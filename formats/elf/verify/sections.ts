@@ -7,7 +7,7 @@
 import { hex } from '../../errors.ts';
 import type { Finding } from '../../finding.ts';
 import { flagNames } from '../../names.ts';
-import { PF, PT, SHF, SHT } from '../constants.ts';
+import { PF, SHF, SHT } from '../constants.ts';
 import { type ElfFile, type ElfSection, hasFileBytes, readContents, sectionSize } from '../model.ts';
 import { Elf64_Ehdr, Elf64_Phdr, Elf64_Shdr } from '../structs.ts';
 import {
@@ -16,6 +16,7 @@ import {
   isDebugFile,
   isLoadable,
   isPowerOfTwo,
+  loadIndex,
   nameOfSection,
   type Rule,
   sectionEnd,
@@ -108,16 +109,13 @@ const isThreadBss = ({ type, flags }: ElfSection): boolean =>
 /** elflint: "alloc flag set but section not in any loaded segment"; its offset is that of its address. */
 function* inSegments(file: ElfFile, { mapsItself = false }: VerifyElfOptions): Iterable<Finding> {
   if (!isLoadable(file) || isDebugFile(file) || file.segments.length === 0) return;
-  const loads = file.segments.filter(({ type }) => type === PT.PT_LOAD);
+  const loadAt = loadIndex(file);
   for (const [index, section] of file.sections.entries()) {
     const size = sectionSize(section);
     if (!isAllocated(section) || size === 0 || isThreadBss(section)) continue;
     const { address, offset = 0, flags } = section;
     const name = nameOfSection(section, index);
-    const load = loads.find(
-      segment =>
-        address >= segment.address && sectionEnd(section) <= segment.address + BigInt(segment.memorySize),
-    );
+    const load = loadAt(address, size);
     if (load === undefined) {
       if (mapsItself) continue;
       yield strict('ELF_SECTION_UNLOADED', `${name} is at ${hex(address)}, expected it within a PT_LOAD`, {

@@ -11,7 +11,7 @@ import { PF, PT } from '../constants.ts';
 import { segmentContents } from '../find.ts';
 import type { ElfFile, ElfSegment } from '../model.ts';
 import { Elf64_Phdr } from '../structs.ts';
-import { error, isPowerOfTwo, loadAt, type Rule, strict } from './rule.ts';
+import { error, isPowerOfTwo, loadAt, loadIndex, type Rule, strict } from './rule.ts';
 
 /** PATH_MAX of linux/limits.h. */
 const PATH_MAX = 4096;
@@ -110,12 +110,13 @@ function* headersInMemory({ phoff = 0, segments }: ElfFile): Iterable<Finding> {
 
 /** Segments that say something about loaded memory are in it, at the place that the file has for it. */
 function* inside(file: ElfFile): Iterable<Finding> {
+  const loadAt = loadIndex(file);
   for (const [index, segment] of file.segments.entries()) {
     const { type, address, offset, memorySize, fileSize } = segment;
     if (!INSIDE.has(type) || memorySize === 0) continue;
     const name = `${nameOf(PT, type)} (segment ${index})`;
     // .tbss takes no room in memory: only the bytes of PT_TLS are loaded.
-    const load = loadAt(file, address, type === PT.PT_TLS ? fileSize : memorySize);
+    const load = loadAt(address, type === PT.PT_TLS ? fileSize : memorySize);
     if (load === undefined) {
       const end = hex(address + BigInt(memorySize));
       yield error(

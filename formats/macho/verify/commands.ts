@@ -173,9 +173,10 @@ function* dylibs({ file, epoch, isDyldManaged }: Subject): Iterable<Finding> {
   yield error('MACHO_NO_DYLIB', 'there is no LC_LOAD_DYLIB, expected libSystem at least');
 }
 
-const repeated = (items: readonly string[]): string[] => [
-  ...new Set(items.filter((item, i) => items.indexOf(item) !== i)),
-];
+function repeated(items: readonly string[]): string[] {
+  const seen = new Set<string>();
+  return [...new Set(items.filter(item => seen.has(item) || !seen.add(item)))];
+}
 
 /** parse_machfile: a second LC_VERSION_MIN_* or LC_BUILD_VERSION is LOAD_BADMACHO. */
 function* platform({ file, isExecutable }: Subject): Iterable<Finding> {

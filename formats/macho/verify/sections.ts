@@ -120,6 +120,8 @@ function* names({ file, segments }: Subject): Iterable<Finding> {
 function* zeroFill({ file, segments, size }: Subject): Iterable<Finding> {
   const { source } = file;
   if (source === undefined || file.header.filetype === MH.MH_OBJECT) return;
+  // Sections of a hostile file can all have the same bytes: together they have no more than the file.
+  let budget = size;
   for (const [segment, section] of sectionsIn(segments)) {
     // The template of thread-locals has an address, but its zeros are nowhere.
     if (!isZeroFill(section) || sectionType(section) === S.S_THREAD_LOCAL_ZEROFILL) continue;
@@ -128,6 +130,8 @@ function* zeroFill({ file, segments, size }: Subject): Iterable<Finding> {
     const left = BigInt(Math.min(fileEndOf(segment), size) - segment.fileoff) - from;
     const length = Number(section.size < left ? section.size : left);
     const start = segment.fileoff + Number(from);
+    budget -= length;
+    if (budget < 0) return;
     const at = firstNonZero(source, start, length);
     if (at === undefined) continue;
     yield error(
@@ -167,10 +171,13 @@ function* initialisers({ segments, isDyldManaged }: Subject): Iterable<Finding> 
 
 /** validInitializers: offsets of functions from the header, in a section that nobody writes. */
 function* initialiserOffsets(subject: Subject): Iterable<Finding> {
-  const { segments, isDyldManaged } = subject;
+  const { segments, size, isDyldManaged } = subject;
   if (!isDyldManaged) return;
+  let budget = BigInt(size);
   for (const [segment, section] of sectionsIn(segments)) {
     if (sectionType(section) !== S.S_INIT_FUNC_OFFSETS) continue;
+    budget -= section.size;
+    if (budget < 0n) return;
     const name = nameOfSection(section);
     if ((segment.initprot & VM_PROT.VM_PROT_WRITE) !== 0) {
       yield error(
