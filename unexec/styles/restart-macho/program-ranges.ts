@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type MachOFile, segmentsOf } from '../../../formats/macho/index.ts';
+import { type MachOFile, MH_FLAGS, segmentsOf } from '../../../formats/macho/index.ts';
 import { joinStretches, type Stretch } from '../../macho/stretches.ts';
 import type { ProgramRange } from '../restart/found-pointers.ts';
 import type { DumpedSegment } from './territory.ts';
@@ -18,6 +18,7 @@ export function programRanges(
   dumped: readonly DumpedSegment[],
   ignored: ReadonlyMap<number, readonly Stretch[]>,
 ): ProgramRange[] {
+  const fixed = (file.header.flags & MH_FLAGS.MH_PIE) === 0;
   return segmentsOf(file).flatMap((segment, index) => {
     if (segment.segname === '__LINKEDIT' || segment.initprot === 0 || segment.vmsize === 0n) return [];
     const own = dumped.find(candidate => candidate.index === index);
@@ -32,6 +33,7 @@ export function programRanges(
         size,
         searched: own !== undefined,
         skip: skip ?? [],
+        fixed,
       },
     ];
   });

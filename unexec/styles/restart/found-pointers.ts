@@ -8,7 +8,13 @@
 import { hex } from '../../../formats/errors.ts';
 import type { MemoryImage } from '../../image.ts';
 import type { Stretch } from '../../macho/stretches.ts';
-import { comparePointers, type OutwardSlots, scanPointers } from '../../pointers.ts';
+import {
+  comparePointers,
+  type OutwardSlots,
+  type PairedModule,
+  scanPointers,
+  type UnexplainedWord,
+} from '../../pointers.ts';
 
 /** A run of the program: its memory, and how far it slid. */
 export interface Run {
@@ -85,26 +91,76 @@ function compare(search: PointerSearch, second: Run): FoundPointers {
     ...(search.onProgress === undefined ? {} : { onProgress: search.onProgress }),
   });
   const { counts } = found;
+  const leaving = found.unexplained.map(word => ({ word, slot: slotOutside(word, outside) }));
+  const left = leaving.filter(({ slot }) => slot !== undefined).length;
   const words = [
-    ...found.unexplained.map(word => ({ ...word, what: 'unexplained' })),
+    ...leaving.flatMap(({ word, slot }) => (slot === undefined ? [{ ...word, what: 'unexplained' }] : [])),
     ...found.biased.map(word => ({ ...word, what: 'leads outside, but moves with the program' })),
   ];
   return {
     method: 'comparison',
     slots: byIndex(ranges, found.ranges, ({ slots }) => slots),
-    outward: byIndex(ranges, found.ranges, ({ outward }) => outward),
+    outward: byIndex(ranges, found.ranges, ({ range, outward }) =>
+      withSlots(
+        outward,
+        leaving.flatMap(({ word, slot }) => (word.range === range && slot !== undefined ? [slot] : [])),
+      ),
+    ),
     still: byIndex(ranges, found.ranges, ({ still }) => still),
     outsideNames: outside.map(({ name }) => name),
     counts: {
       pointers: counts.pointers,
-      outward: counts.outward,
+      outward: counts.outward + left,
       doubtful: 0,
-      unexplained: counts.unexplained,
+      unexplained: counts.unexplained - left,
     },
     remarks: words.map(({ range, offset, value1, value2, what }) => {
       const place = nameOf(range.start1 - first.slide + BigInt(offset));
       return `${place}: ${what}: ${hex(value1)} in one run, ${hex(value2)} in the other`;
     }),
+  };
+}
+
+interface OutwardSlot {
+  readonly offset: number;
+  readonly module: number;
+  readonly target: number;
+}
+
+/**
+ * Where outside a word leads that did not move with anything, and yet is an address of the same mapping in both
+ * runs: of a stack, mostly, which begins at random within a page.
+ */
+function slotOutside(
+  { offset, value1, value2 }: UnexplainedWord,
+  outside: readonly PairedModule[],
+): OutwardSlot | undefined {
+  const module = outside.findIndex(
+    ({ start1, start2, size }) =>
+      value1 >= start1 &&
+      value1 < start1 + BigInt(size) &&
+      value2 >= start2 &&
+      value2 < start2 + BigInt(size),
+  );
+  return module < 0
+    ? undefined
+    : { offset, module, target: Number(value1 - (outside[module]?.start1 ?? 0n)) };
+}
+
+function withSlots(present: OutwardSlots, slots: readonly OutwardSlot[]): OutwardSlots {
+  if (slots.length === 0) return present;
+  const all = [
+    ...Array.from(present.offsets, (offset, i) => ({
+      offset,
+      module: present.modules[i] ?? -1,
+      target: present.targets[i] ?? 0,
+    })),
+    ...slots,
+  ].sort((a, b) => a.offset - b.offset);
+  return {
+    offsets: Float64Array.from(all, ({ offset }) => offset),
+    modules: Float64Array.from(all, ({ module }) => module),
+    targets: Float64Array.from(all, ({ target }) => target),
   };
 }
 
@@ -117,10 +173,13 @@ function scan(search: PointerSearch): FoundPointers {
     outside,
     ...(search.onProgress === undefined ? {} : { onProgress: search.onProgress }),
   });
-  const { counts } = found;
+  // What does not move keeps its pointers as they are; those that lead out of it do not.
+  const isFixed = ranges.every(({ fixed }) => fixed === true);
+  const counts = isFixed ? { ...found.counts, pointers: 0, doubtful: 0 } : found.counts;
+  const doubtful = isFixed ? [] : found.doubtful;
   return {
     method: 'scan',
-    slots: byIndex(ranges, found.ranges, ({ slots }) => slots),
+    slots: isFixed ? new Map() : byIndex(ranges, found.ranges, ({ slots }) => slots),
     outward: byIndex(ranges, found.ranges, ({ outward }) => outward),
     still: new Map(),
     outsideNames: outside.map(({ name }) => name),
@@ -130,7 +189,7 @@ function scan(search: PointerSearch): FoundPointers {
       doubtful: counts.doubtful,
       unexplained: 0,
     },
-    remarks: found.doubtful.map(({ range, offset, value, into, why, taken }) => {
+    remarks: doubtful.map(({ range, offset, value, into, why, taken }) => {
       const place = nameOf(range.start - first.slide + BigInt(offset));
       return `${place}: ${hex(value)} into ${into}: ${why}${taken ? '' : '; not taken for a pointer'}`;
     }),
