@@ -43,6 +43,8 @@ const heap_info = struct({ ar_ptr: u64, prev: u64, size: u64, mprotect_size: u64
 /** A `malloc_state` of either layout. */
 export interface Arena {
   readonly address: bigint;
+  /** sizeof(struct malloc_state), bytes. */
+  readonly size: number;
   /** Address of bin 1's header; bin i's is 16 (i - 1) bytes further. */
   readonly bin1: bigint;
   readonly state: Value<Layout>;
@@ -154,7 +156,7 @@ function readArena(reader: BoundedReader, address: bigint, layout: Layout): Aren
   if (state.mutex > 2 || state.flags > 7) return undefined;
   if (state.system_mem > state.max_system_mem) return undefined;
   if (state.bins.includes(0n)) return undefined;
-  return { address, bin1: address + BigInt(layout.offsets.bins - 16), state };
+  return { address, size: layout.size, bin1: address + BigInt(layout.offsets.bins - 16), state };
 }
 
 /** The ring of `next`, from the main arena back to it; undefined when it does not close. */
