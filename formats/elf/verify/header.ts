@@ -62,6 +62,14 @@ function* type({ header: { type } }: ElfFile): Iterable<Finding> {
   });
 }
 
+/** gABI, "Program Header": for executables, shared objects and cores; elflint demands that of objects. */
+function* objectSegments({ header, segments }: ElfFile): Iterable<Finding> {
+  if (header.type !== ET.ET_REL || segments.length === 0) return;
+  yield strict('ELF_PHNUM', `e_phnum is ${segments.length}, expected 0 in an object`, {
+    offset: Elf64_Ehdr.offsets.e_phnum,
+  });
+}
+
 /** psABI of x86-64, 4.1.1, and of AArch64, 5.2: "there are no processor-specific flags". */
 function* flags({ header: { machine, flags } }: ElfFile): Iterable<Finding> {
   if (flags === 0 || (machine !== EM.EM_X86_64 && machine !== EM.EM_AARCH64)) return;
@@ -93,7 +101,16 @@ function* names({ shstrndx = 0, sections }: ElfFile): Iterable<Finding> {
   });
 }
 
-export const HEADER_RULES: readonly Rule[] = [headerSize, identPadding, osabi, type, flags, tables, names];
+export const HEADER_RULES: readonly Rule[] = [
+  headerSize,
+  identPadding,
+  osabi,
+  type,
+  objectSegments,
+  flags,
+  tables,
+  names,
+];
 
 /** What ld.so opens by itself, rather than being given by the kernel. */
 const isLibrary = (file: ElfFile): boolean => file.header.type === ET.ET_DYN && !isProgram(file);

@@ -84,7 +84,7 @@ function* relocationLinks({ header, sections }: ElfFile): Iterable<Finding> {
       yield strict('ELF_SECTION_LINK', `sh_link of ${name} is ${link}, expected a section of symbols`);
     }
     const needsTarget = header.type === ET.ET_REL || hasFlag(flags, SHF.SHF_INFO_LINK);
-    if (needsTarget && (info === 0 || info >= sections.length)) {
+    if ((needsTarget && info === 0) || info >= sections.length) {
       yield strict(
         'ELF_SECTION_INFO',
         `sh_info of ${name} is ${info}, expected the section that is relocated`,
@@ -96,8 +96,9 @@ function* relocationLinks({ header, sections }: ElfFile): Iterable<Finding> {
 function* entries({ sections }: ElfFile): Iterable<Finding> {
   for (const [index, section] of sections.entries()) {
     const size = sectionSize(section);
-    const wanted = ENTRY_SIZES.get(section.type);
-    if (wanted === undefined || size === 0) continue;
+    const wanted = ENTRY_SIZES.get(section.type) ?? section.entsize;
+    // A compressed section is of another size than what is in it.
+    if (wanted === 0 || size === 0 || hasFlag(section.flags, SHF.SHF_COMPRESSED)) continue;
     const name = nameOfSection(section, index);
     if (section.entsize !== wanted) {
       yield strict('ELF_SECTION_ENTSIZE', `sh_entsize of ${name} is ${section.entsize}, expected ${wanted}`);

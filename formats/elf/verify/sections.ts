@@ -6,8 +6,8 @@
  */
 import { hex } from '../../errors.ts';
 import type { Finding } from '../../finding.ts';
-import { flagNames } from '../../names.ts';
-import { PF, SHF, SHT } from '../constants.ts';
+import { flagNames, nameOf } from '../../names.ts';
+import { PF, PN_XNUM, SHF, SHN, SHT } from '../constants.ts';
 import { type ElfFile, type ElfSection, hasFileBytes, readContents, sectionSize } from '../model.ts';
 import { Elf64_Ehdr, Elf64_Phdr, Elf64_Shdr } from '../structs.ts';
 import {
@@ -24,16 +24,64 @@ import {
   type VerifyElfOptions,
 } from './rule.ts';
 
-/** gABI: section 0 is all zeros but for the numbers that are too large for the header. */
-function* sectionZero({ sections: [zero] }: ElfFile): Iterable<Finding> {
+/** gABI: section 0 is all zeros but for the numbers that are too large for the header, which says so then. */
+function* sectionZero({ header: { asRead }, sections: [zero] }: ElfFile): Iterable<Finding> {
   if (zero === undefined) return;
-  const { address, offset, flags, align, entsize, nameOffset } = zero;
-  if (address === 0n && [offset, flags, align, entsize, nameOffset].every(value => (value ?? 0) === 0))
-    return;
+  const { address, offset, flags, align, entsize, nameOffset, size, link, info } = zero;
+  const mustBeZero = [offset, flags, align, entsize, nameOffset];
+  if (asRead?.e_shnum !== 0) mustBeZero.push(size);
+  if (asRead?.e_shstrndx !== SHN.SHN_XINDEX) mustBeZero.push(link);
+  if (asRead?.e_phnum !== PN_XNUM) mustBeZero.push(info);
+  if (address === 0n && mustBeZero.every(value => (value ?? 0) === 0)) return;
   yield strict(
     'ELF_SECTION_ZERO',
-    'section 0 has fields that are not zero, expected only sh_size, sh_link and sh_info',
+    'section 0 has fields that are not zero, expected only the numbers that are too large for the header',
   );
+}
+
+/** gABI: flags that exist, of the format, or in the ranges of operating systems and processors. */
+function* flags({ sections }: ElfFile): Iterable<Finding> {
+  for (const [index, section] of sections.entries()) {
+    const unknown = BigInt(section.flags) & ~KNOWN_FLAGS;
+    if (unknown === 0n) continue;
+    const says = `sh_flags of ${nameOfSection(section, index)} have ${hex(unknown)}`;
+    yield strict('ELF_SECTION_FLAGS', `${says}, expected flags that are known`);
+  }
+}
+
+/** SHF_MASKOS, SHF_MASKPROC. */
+const KNOWN_FLAGS = Object.values(SHF).reduce((all, flag) => all | BigInt(flag), 0x0ff0_0000n | 0xf000_0000n);
+
+/** gABI, "Special Sections": names whose sections have a type, by which tools find them. */
+const TYPES: ReadonlyMap<string, number> = new Map<string, number>([
+  ['.bss', SHT.SHT_NOBITS],
+  ['.tbss', SHT.SHT_NOBITS],
+  ['.dynamic', SHT.SHT_DYNAMIC],
+  ['.dynstr', SHT.SHT_STRTAB],
+  ['.strtab', SHT.SHT_STRTAB],
+  ['.shstrtab', SHT.SHT_STRTAB],
+  ['.dynsym', SHT.SHT_DYNSYM],
+  ['.symtab', SHT.SHT_SYMTAB],
+  ['.hash', SHT.SHT_HASH],
+  ['.gnu.hash', SHT.SHT_GNU_HASH],
+  ['.gnu.version', SHT.SHT_GNU_versym],
+  ['.gnu.version_d', SHT.SHT_GNU_verdef],
+  ['.gnu.version_r', SHT.SHT_GNU_verneed],
+  ['.interp', SHT.SHT_PROGBITS],
+]);
+
+function* types(file: ElfFile): Iterable<Finding> {
+  // What is left of a program in a debug file has no contents.
+  if (isDebugFile(file)) return;
+  for (const [index, section] of file.sections.entries()) {
+    const wanted = TYPES.get(section.name);
+    if (wanted === undefined || section.type === wanted) continue;
+    const found = nameOf(SHT, section.type);
+    yield strict(
+      'ELF_SECTION_TYPE',
+      `${nameOfSection(section, index)} is of type ${found}, expected ${nameOf(SHT, wanted)}`,
+    );
+  }
 }
 
 /** gABI: sh_addralign is 0, 1 or a power of two, and sh_addr a multiple of it. */
@@ -161,6 +209,8 @@ function* stringTables({ sections }: ElfFile): Iterable<Finding> {
 
 export const SECTION_RULES: readonly Rule[] = [
   sectionZero,
+  flags,
+  types,
   alignment,
   overlaps,
   memoryOverlaps,

@@ -7,11 +7,23 @@
 import { hex } from '../../errors.ts';
 import type { Finding } from '../../finding.ts';
 import { nameOf } from '../../names.ts';
-import { PF, PT } from '../constants.ts';
-import { segmentContents } from '../find.ts';
-import type { ElfFile, ElfSegment } from '../model.ts';
+import { PF, PT, SHF } from '../constants.ts';
+import { findSection, segmentContents } from '../find.ts';
+import { type ElfFile, type ElfSegment, sectionSize } from '../model.ts';
 import { Elf64_Phdr } from '../structs.ts';
-import { error, isPowerOfTwo, loadAt, loadIndex, type Rule, strict } from './rule.ts';
+import {
+  endOf,
+  error,
+  hasFlag,
+  isAllocated,
+  isPowerOfTwo,
+  loadAt,
+  loadIndex,
+  nameOfSection,
+  type Rule,
+  sectionEnd,
+  strict,
+} from './rule.ts';
 
 /** PATH_MAX of linux/limits.h. */
 const PATH_MAX = 4096;
@@ -45,6 +57,66 @@ function* early({ segments }: ElfFile): Iterable<Finding> {
       'ELF_SEGMENT_LATE',
       `${nameOf(PT, type)} is segment ${index}, expected it before the PT_LOAD that is segment ${firstLoad}`,
     );
+  }
+}
+
+/** gABI: values that exist, or those of operating systems (PT_LOOS) and processors (to PT_HIPROC). */
+function* types({ segments }: ElfFile): Iterable<Finding> {
+  for (const [index, { type }] of segments.entries()) {
+    if (type <= PT.PT_TLS || (type >= PT_LOOS && type <= PT_HIPROC)) continue;
+    yield strict('ELF_SEGMENT_TYPE', `p_type of segment ${index} is ${hex(type)}, expected a PT_* value`);
+  }
+}
+
+const PT_LOOS = 0x6000_0000;
+const PT_HIPROC = 0x7fff_ffff;
+
+/** elflint: "file size greater than memory size", of what is in memory; PT_LOAD has a rule of its own. */
+function* sizes({ segments }: ElfFile): Iterable<Finding> {
+  for (const [index, { type, fileSize, memorySize, offset }] of segments.entries()) {
+    if (type === PT.PT_LOAD || type === PT.PT_TLS || memorySize === 0 || fileSize <= memorySize) continue;
+    const says = `p_filesz of segment ${index} (${nameOf(PT, type)}) is ${hex(fileSize)}`;
+    yield strict('ELF_SEGMENT_FILESZ', `${says}, expected at most its p_memsz ${hex(memorySize)}`, {
+      offset,
+    });
+  }
+}
+
+/** elflint: segments and the sections that are the same thing, of one place and size. */
+const SECTIONS: ReadonlyMap<number, string> = new Map<number, string>([
+  [PT.PT_INTERP, '.interp'],
+  [PT.PT_DYNAMIC, '.dynamic'],
+  [PT.PT_GNU_EH_FRAME, '.eh_frame_hdr'],
+]);
+
+function* sameSections(file: ElfFile): Iterable<Finding> {
+  for (const { type, offset, fileSize } of file.segments) {
+    const name = SECTIONS.get(type);
+    const section = name === undefined ? undefined : findSection(file, name);
+    if (section === undefined || (section.offset === offset && sectionSize(section) === fileSize)) continue;
+    const found = `${hex(sectionSize(section))} at ${hex(section.offset ?? 0)}`;
+    yield strict(
+      'ELF_SEGMENT_SECTION',
+      `${nameOf(PT, type)} is ${hex(fileSize)} bytes at ${hex(offset)}, expected as ${name}: ${found}`,
+      {
+        offset,
+      },
+    );
+  }
+}
+
+/** ELF TLS ABI: sections with SHF_TLS are what PT_TLS is made of. */
+function* threadLocalSections({ segments, sections }: ElfFile): Iterable<Finding> {
+  const segment = segments.find(({ type }) => type === PT.PT_TLS);
+  for (const [index, section] of sections.entries()) {
+    if (!hasFlag(section.flags, SHF.SHF_TLS) || !isAllocated(section)) continue;
+    const isInside =
+      segment !== undefined && section.address >= segment.address && sectionEnd(section) <= endOf(segment);
+    if (isInside) continue;
+    const name = nameOfSection(section, index);
+    yield strict('ELF_TLS', `${name} has SHF_TLS and is at ${hex(section.address)}, expected within PT_TLS`, {
+      address: section.address,
+    });
   }
 }
 
@@ -188,6 +260,10 @@ function* ehFrameHeader(file: ElfFile): Iterable<Finding> {
 export const SPECIAL_SEGMENT_RULES: readonly Rule[] = [
   once,
   early,
+  types,
+  sizes,
+  sameSections,
+  threadLocalSections,
   interpreter,
   programHeaders,
   headersInMemory,

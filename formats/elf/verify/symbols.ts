@@ -8,23 +8,37 @@ import type { Finding } from '../../finding.ts';
 import { ET, SHF, SHN, SHT, STB, STT } from '../constants.ts';
 import { type ElfFile, type ElfSection, sectionSize } from '../model.ts';
 import { type ElfSymbol, readSymbols } from '../symbols.ts';
-import { error, hasFlag, nameOfSection, type Rule, sectionsOf, strict } from './rule.ts';
+import {
+  error,
+  hasFlag,
+  nameOfSection,
+  type Rule,
+  sectionEnd,
+  sectionsOf,
+  strict,
+  type VerifyElfOptions,
+} from './rule.ts';
 
 /** A table of a hostile file breaks a rule with each of its symbols: these are enough to say so. */
 const MOST = 20;
 
-function* tables(file: ElfFile): Iterable<Finding> {
+function* tables(file: ElfFile, options: VerifyElfOptions): Iterable<Finding> {
   for (const { section, index } of sectionsOf(file, [SHT.SHT_SYMTAB, SHT.SHT_DYNSYM])) {
     if (sectionSize(section) === 0) continue;
     let told = 0;
-    for (const found of table(file, section, index)) {
+    for (const found of table(file, section, index, options)) {
       yield found;
       if (++told === MOST) return;
     }
   }
 }
 
-function* table(file: ElfFile, section: ElfSection, index: number): Iterable<Finding> {
+function* table(
+  file: ElfFile,
+  section: ElfSection,
+  index: number,
+  options: VerifyElfOptions,
+): Iterable<Finding> {
   const name = nameOfSection(section, index);
   const symbols = readSymbols(file, section);
   yield* nullSymbol(symbols, name);
@@ -33,7 +47,7 @@ function* table(file: ElfFile, section: ElfSection, index: number): Iterable<Fin
     if (i === 0) continue;
     const says = `symbol ${i} (${JSON.stringify(symbol.name)}) of ${name}`;
     yield* kind(symbol, says);
-    yield* place(file, symbol, says);
+    yield* place(file, symbol, says, options);
   }
 }
 
@@ -69,7 +83,12 @@ const KINDS: ReadonlySet<number> = new Set(Object.values(STT));
 const BINDS: ReadonlySet<number> = new Set(Object.values(STB));
 
 /** Where a symbol is: a section that exists, and a value within it. */
-function* place(file: ElfFile, symbol: ElfSymbol, says: string): Iterable<Finding> {
+function* place(
+  file: ElfFile,
+  symbol: ElfSymbol,
+  says: string,
+  { mapsItself = false }: VerifyElfOptions,
+): Iterable<Finding> {
   const { sectionIndex, extended, value, size, type } = symbol;
   if (!extended && sectionIndex >= SHN.SHN_LORESERVE) return;
   if (sectionIndex === SHN.SHN_UNDEF) return;
@@ -92,6 +111,16 @@ function* place(file: ElfFile, symbol: ElfSymbol, says: string): Iterable<Findin
   } else if (type === STT.STT_TLS && !hasFlag(section.flags, SHF.SHF_TLS)) {
     // Its value counts from the start of PT_TLS: ld.so would take it from anywhere.
     yield error('ELF_SYMBOL_TLS', `${says} is thread-local, expected its section to have SHF_TLS`);
+  } else if (size > 0 && (type === STT.STT_FUNC || type === STT.STT_OBJECT)) {
+    // Symbols without a size are marks, which linkers put behind what they mark the end of. In the memory of a
+    // process, one may begin in data and end in bss.
+    if (mapsItself) return;
+    if (value >= section.address && value + BigInt(size) <= sectionEnd(section)) return;
+    yield strict(
+      'ELF_SYMBOL_VALUE',
+      `${says} is ${hex(size)} bytes at ${hex(value)}, expected within its section, ${hex(section.address)} to ${hex(sectionEnd(section))}`,
+      { address: value },
+    );
   }
 }
 

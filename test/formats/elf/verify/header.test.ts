@@ -10,6 +10,18 @@ testBreakages([
   ['another ABI version of a library', 'error', 'ELF_OSABI', 'library', setByte(8, 1)],
   ['a type that is none', 'error', 'ELF_TYPE', 'pie', setHeader({ e_type: 0xfe00 })],
   ['no type', 'error', 'ELF_TYPE', 'object', setHeader({ e_type: ET.ET_NONE })],
+  [
+    'segments of an object',
+    'strict',
+    'ELF_PHNUM',
+    'object',
+    bytes => {
+      const phoff = bytes.length + 8 - (bytes.length % 8);
+      const longer = new Uint8Array(phoff + 56);
+      longer.set(bytes);
+      return setHeader({ e_phnum: 1, e_phoff: BigInt(phoff), e_phentsize: 56 })(longer) ?? longer;
+    },
+  ],
   ['flags of the processor', 'strict', 'ELF_FLAGS', 'pie', setHeader({ e_flags: 0x10 })],
   [
     'section headers at an odd place',

@@ -5,6 +5,27 @@ import { contents, section, testBreakages, word } from '../support/verify.ts';
 testBreakages([
   ['a section 0 that is not null', 'strict', 'ELF_SECTION_ZERO', 'pie', setSection(0, { sh_flags: 1n })],
   [
+    'a number in section 0 that the header has',
+    'strict',
+    'ELF_SECTION_ZERO',
+    'pie',
+    setSection(0, { sh_size: 3n }),
+  ],
+  [
+    'flags that do not exist',
+    'strict',
+    'ELF_SECTION_FLAGS',
+    'pie',
+    section('.data', { sh_flags: 0x1_0000_0003n }),
+  ],
+  [
+    'a name of another type',
+    'strict',
+    'ELF_SECTION_TYPE',
+    'pie',
+    section('.interp', { sh_type: SHT.SHT_NOTE }),
+  ],
+  [
     'an alignment that is no power of two',
     'strict',
     'ELF_SECTION_ALIGN',
@@ -105,6 +126,13 @@ testBreakages([
     'ELF_SECTION_ENTSIZE',
     'pie',
     section('.dynamic', { sh_entsize: 8n }),
+  ],
+  [
+    'half an entry of its own size',
+    'strict',
+    'ELF_SECTION_SIZE',
+    'pie',
+    section('.text', { sh_entsize: 7n }),
   ],
   ['half an entry', 'strict', 'ELF_SECTION_SIZE', 'object', section('.rela.text', { sh_size: 25n })],
   ['half a constructor', 'strict', 'ELF_SECTION_SIZE', 'pie', section('.init_array', { sh_size: 12n })],

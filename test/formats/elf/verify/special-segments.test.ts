@@ -11,6 +11,28 @@ const swapFirstTwoLoads = (bytes: Uint8Array): undefined => {
 };
 
 testBreakages([
+  ['a segment of no type', 'strict', 'ELF_SEGMENT_TYPE', 'pie', segment(PT.PT_GNU_STACK, { p_type: 0x1234 })],
+  [
+    'notes of more bytes than memory',
+    'strict',
+    'ELF_SEGMENT_FILESZ',
+    'pie',
+    segment(PT.PT_NOTE, { p_memsz: 8n }),
+  ],
+  [
+    'a dynamic section of another size',
+    'strict',
+    'ELF_SEGMENT_SECTION',
+    'pie',
+    segment(PT.PT_DYNAMIC, { p_filesz: 0x1d0n }),
+  ],
+  [
+    'thread-locals outside of their segment',
+    'strict',
+    'ELF_TLS',
+    'pie',
+    segment(PT.PT_TLS, { p_vaddr: 0x3d00n, p_offset: 0x2d00n }),
+  ],
   [
     'two interpreters',
     'strict',

@@ -28,5 +28,6 @@ testBreakages([
   ['a binding that is none', 'strict', 'ELF_SYMBOL_BIND', 'pie', symbol('main', 4, 0x52)],
   ['a symbol of no section', 'strict', 'ELF_SYMBOL_SECTION', 'pie', symbol('main', 6, 0xe8, 0x03)],
   ['a symbol beyond its section', 'strict', 'ELF_SYMBOL_VALUE', 'object', symbol('main', 8, 0, 0, 0, 1)],
+  ['a function outside of its section', 'strict', 'ELF_SYMBOL_VALUE', 'pie', symbol('main', 8, 0, 0, 0, 1)],
   ['a thread-local symbol elsewhere', 'error', 'ELF_SYMBOL_TLS', 'pie', symbol('data', 4, 0x16)],
 ]);
