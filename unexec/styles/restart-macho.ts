@@ -32,12 +32,13 @@ import {
   unexec_zone_header,
 } from '../zones/reserve.ts';
 import { type BoundWords, readBoundWords } from './restart/bound-words.ts';
+import { refuseDoubtful } from './restart/doubtful.ts';
 import { type FoundPointers, findPointers, type Run } from './restart/found-pointers.ts';
+import { settleOutward } from './restart/outward.ts';
 import type { Patch } from './restart-macho/dump-segment.ts';
 import { placeIn, planFixups } from './restart-macho/fixup-plan.ts';
 import { settleInitialisers } from './restart-macho/initialisers.ts';
 import { encodeReserveNotes } from './restart-macho/notes.ts';
-import { type SettledOutward, settleOutward } from './restart-macho/outward.ts';
 import { nameOfPlace } from './restart-macho/place-name.ts';
 import { programRanges } from './restart-macho/program-ranges.ts';
 import { dumpedSegments, loadersWords } from './restart-macho/territory.ts';
@@ -101,18 +102,16 @@ export async function writeRestart(input: RestartInput, target: TargetFile): Pro
   const dumped = dumpedSegments(file, extentOf(reserve), zone?.highWater ?? 0, boundOffsets(file, bound));
 
   // 3. The pointers in it.
-  const isFixed = (file.header.flags & MH_FLAGS.MH_PIE) === 0;
-  const found = isFixed
-    ? undefined
-    : findPointers({
-        ranges: programRanges(file, dumped, withoutPointers(file, reserve)),
-        first,
-        second: input.second,
-        nameOf: address => nameOfPlace(file, address),
-      });
-  const outward = found && settleOutward(file, first, found, bound.importOf);
-  const doubtful = [...(found?.remarks ?? []), ...(outward?.remarks ?? [])];
-  if (input.strict) refuseDoubtful(input.path, found, outward, doubtful);
+  const search = {
+    ranges: programRanges(file, dumped, withoutPointers(file, reserve)),
+    first,
+    second: input.second,
+    nameOf: (address: bigint) => nameOfPlace(file, address),
+  };
+  const found = findPointers(search);
+  const outward = settleOutward(search, found, bound.importOf);
+  const doubtful = [...found.remarks, ...outward.remarks];
+  if (input.strict) refuseDoubtful(input.path, found, outward.lost, doubtful);
 
   // 4. What must be fixed, and which initialisers run again.
   const targets = targetsOf(fixups);
@@ -124,9 +123,9 @@ export async function writeRestart(input: RestartInput, target: TargetFile): Pro
     file,
     fixups,
     dumped,
-    found: found?.slots ?? new Map(),
+    found: found.slots,
     bound: bound.kept,
-    added: outward?.added ?? new Map(),
+    added: outward.added,
     unfixed,
   });
 
@@ -138,7 +137,7 @@ export async function writeRestart(input: RestartInput, target: TargetFile): Pro
     arch: first.image.arch,
     program: basename(input.path),
     generation,
-    pointers: { found: found?.method ?? 'scan', count: found?.counts.pointers ?? 0 },
+    pointers: { found: found.method, count: found.counts.pointers },
     ...input.manifest,
   };
   const patches = patchesOf(file, reserve, zone, manifest, unfixed);
@@ -155,7 +154,7 @@ export async function writeRestart(input: RestartInput, target: TargetFile): Pro
       patches,
       reserve,
       zone,
-      nulled: outward?.nulled ?? new Map(),
+      nulled: outward.nulled,
       onProgress: input.onProgress,
     },
     target,
@@ -164,11 +163,11 @@ export async function writeRestart(input: RestartInput, target: TargetFile): Pro
     ...written,
     zone,
     pointers: {
-      ...(found?.counts ?? { pointers: 0, outward: 0, doubtful: 0, unexplained: 0 }),
-      method: found?.method ?? 'none',
-      bound: [...(outward?.added.values() ?? [])].reduce((sum, { length }) => sum + length, 0),
-      nulled: outward?.lost.nulled ?? 0,
-      left: outward?.lost.left ?? 0,
+      ...found.counts,
+      method: isPie(file) ? found.method : 'none',
+      bound: [...outward.added.values()].reduce((sum, { length }) => sum + length, 0),
+      nulled: outward.lost.nulled,
+      left: outward.lost.left,
     },
     dropped: initialisers.reduce((sum, settled) => sum + settled.dropped, 0),
     generation,
@@ -176,16 +175,17 @@ export async function writeRestart(input: RestartInput, target: TargetFile): Pro
   };
 }
 
+const isPie = ({ header }: MachOFile): boolean => (header.flags & MH_FLAGS.MH_PIE) !== 0;
+
 function checkSlides({ file, path, first, second }: RestartInput, { style }: FileFixups): void {
-  const isPie = (file.header.flags & MH_FLAGS.MH_PIE) !== 0;
-  if (!isPie && (first.slide !== 0n || (second?.slide ?? 0n) !== 0n)) {
+  if (!isPie(file) && (first.slide !== 0n || (second?.slide ?? 0n) !== 0n)) {
     throw new UnexecError(
       'SLIDE_OF_FIXED',
       `${path} is not position independent, and yet slid by ${first.slide} bytes`,
       { path },
     );
   }
-  if (isPie && style === 'none') {
+  if (isPie(file) && style === 'none') {
     throw new UnexecError(
       'NO_FIXUPS',
       `${path} is position independent, and has neither LC_DYLD_INFO nor LC_DYLD_CHAINED_FIXUPS`,
@@ -245,34 +245,9 @@ function wordAt(file: MachOFile, address: bigint): Uint8Array | undefined {
 
 /** Without a rebase, the word itself is the address: programs that are not position independent. */
 function plainWord(file: MachOFile, address: bigint): bigint | undefined {
-  if ((file.header.flags & MH_FLAGS.MH_PIE) !== 0) return undefined;
+  if (isPie(file)) return undefined;
   const bytes = wordAt(file, address);
   return bytes && viewOf(bytes).getBigUint64(0, true);
-}
-
-function refuseDoubtful(
-  path: string,
-  found: FoundPointers | undefined,
-  outward: SettledOutward | undefined,
-  lines: readonly string[],
-): void {
-  const { doubtful, unexplained } = found?.counts ?? { doubtful: 0, unexplained: 0 };
-  const { nulled, left } = outward?.lost ?? { nulled: 0, left: 0 };
-  const count = doubtful + unexplained + nulled + left;
-  if (count === 0) return;
-  throw new UnexecError(
-    'DOUBTFUL_WORDS',
-    `${path} has ${count} words of which it is not certain what they are`,
-    {
-      path,
-      hint: 'without --strict they are told and kept; two runs (--compare) leave fewer of them',
-      reasons: lines.slice(0, 50).map(what => ({
-        code: 'DOUBTFUL_WORD',
-        what,
-        remedy: 'clear it before the freeze, or leave out --strict',
-      })),
-    },
-  );
 }
 
 function patchesOf(

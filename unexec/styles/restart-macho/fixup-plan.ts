@@ -6,6 +6,7 @@
  */
 import { type FileBind, type FileFixups, type MachOFile, segmentsOf } from '../../../formats/macho/index.ts';
 import { isWithin } from '../../macho/stretches.ts';
+import type { AddedBind } from '../restart/outward.ts';
 import type { DumpedSegment } from './territory.ts';
 
 /** The fixups of one segment. Offsets are bytes from its `vmaddr`, ascending. */
@@ -17,13 +18,7 @@ export interface SegmentFixups {
   /** Words that the loader binds, as in the file. */
   readonly bound: Float64Array;
   /** Words in dumped memory that become binds. */
-  readonly added: readonly AddedBind[];
-}
-
-export interface AddedBind {
-  readonly offset: number;
-  /** A bind of the same symbol elsewhere in the file. */
-  readonly like: FileBind;
+  readonly added: readonly AddedBind<FileBind>[];
 }
 
 export interface FixupPlanInput {
@@ -35,7 +30,7 @@ export interface FixupPlanInput {
   /** Binds of the file that stay. */
   readonly bound: readonly FileBind[];
   /** By index of the segment. */
-  readonly added: ReadonlyMap<number, readonly AddedBind[]>;
+  readonly added: ReadonlyMap<number, readonly AddedBind<FileBind>[]>;
   /** Words of the file that are no pointers any more, by address. */
   readonly unfixed: ReadonlySet<bigint>;
 }

@@ -7,15 +7,21 @@
  * @module
  */
 import { hex } from '../../../formats/errors.ts';
-import { type FileBind, type MachOFile, segmentsOf } from '../../../formats/macho/index.ts';
 import type { OutwardSlots } from '../../pointers.ts';
-import type { FoundPointers, Run } from '../restart/found-pointers.ts';
-import type { AddedBind } from './fixup-plan.ts';
-import { nameOfPlace } from './place-name.ts';
+import type { Bound } from './bound-words.ts';
+import type { FoundPointers, PointerSearch, Run } from './found-pointers.ts';
 
-export interface SettledOutward {
+/** A word in dumped memory that becomes one which the loader binds. */
+export interface AddedBind<B extends Bound> {
+  /** Bytes from the start of its segment. */
+  readonly offset: number;
+  /** A bind of the same symbol elsewhere in the file. */
+  readonly like: B;
+}
+
+export interface SettledOutward<B extends Bound> {
   /** By index of the segment, as the rest. */
-  readonly added: ReadonlyMap<number, readonly AddedBind[]>;
+  readonly added: ReadonlyMap<number, readonly AddedBind<B>[]>;
   /** Offsets of words that become 0, ascending. */
   readonly nulled: ReadonlyMap<number, Float64Array>;
   /** Words that lead out and are no binds: those that become 0, and those that stay. */
@@ -25,26 +31,25 @@ export interface SettledOutward {
 }
 
 const MOST_REMARKS = 200;
-/** Nothing of a Mac's process lies lower (__PAGEZERO): a word that is equal in two runs and smaller is a number. */
+/** Libraries lie higher, on every system: a word that is equal in two runs and smaller is a number. */
 const LOWEST_ADDRESS = 2n ** 32n;
 
-export function settleOutward(
-  file: MachOFile,
-  run: Run,
+export function settleOutward<B extends Bound>(
+  { ranges, first, nameOf }: Pick<PointerSearch, 'ranges' | 'first' | 'nameOf'>,
   found: FoundPointers,
-  importOf: ReadonlyMap<bigint, FileBind>,
-): SettledOutward {
-  const added = new Map<number, AddedBind[]>();
+  importOf: ReadonlyMap<bigint, B>,
+): SettledOutward<B> {
+  const added = new Map<number, AddedBind<B>[]>();
   const nulled = new Map<number, Float64Array>();
   const lost = { nulled: 0, left: 0 };
   const remarks: string[] = [];
-  const isSure = found.method === 'comparison';
-  for (const [index, { vmaddr }] of segmentsOf(file).entries()) {
+  const isCompared = found.method === 'comparison';
+  for (const { index, address } of ranges.filter(({ searched }) => searched)) {
     const words = [
-      ...wordsOf(run, vmaddr, found.outward.get(index)).map(word => ({ ...word, isSure })),
-      ...wordsOf(run, vmaddr, found.still.get(index)).map(word => ({ ...word, isSure: false })),
+      ...wordsOf(first, address, found.outward.get(index)).map(word => ({ ...word, isSure: isCompared })),
+      ...wordsOf(first, address, found.still.get(index)).map(word => ({ ...word, isSure: false })),
     ].sort((a, b) => a.offset - b.offset);
-    const binds: AddedBind[] = [];
+    const binds: AddedBind<B>[] = [];
     const gone: number[] = [];
     for (const { offset, value, module, target, isSure } of words) {
       const like = importOf.get(value);
@@ -56,7 +61,7 @@ export function settleOutward(
       if (isSure) gone.push(offset);
       lost[isSure ? 'nulled' : 'left']++;
       if (remarks.length >= MOST_REMARKS) continue;
-      const place = nameOfPlace(file, vmaddr + BigInt(offset));
+      const place = nameOf(address + BigInt(offset));
       const name = found.outsideNames[module] ?? 'memory';
       const fate = isSure ? 'becomes a null pointer' : 'stays as it is';
       remarks.push(`${place}: leads out of the program, to ${name}+${hex(target)}: ${fate}`);
@@ -75,12 +80,12 @@ interface OutwardWord {
   readonly target: number;
 }
 
-function wordsOf({ image, slide }: Run, vmaddr: bigint, slots: OutwardSlots | undefined): OutwardWord[] {
+function wordsOf({ image, slide }: Run, address: bigint, slots: OutwardSlots | undefined): OutwardWord[] {
   if (slots === undefined) return [];
   const bytes = new Uint8Array(8);
   const word = new DataView(bytes.buffer);
   return Array.from(slots.offsets, (offset, i) => {
-    image.memory.read(vmaddr + slide + BigInt(offset), bytes);
+    image.memory.read(address + slide + BigInt(offset), bytes);
     const value = word.getBigUint64(0, true);
     return { offset, value, module: slots.modules[i] ?? -1, target: slots.targets[i] ?? 0 };
   });
