@@ -34,6 +34,7 @@ import { type ByteSource, bytesSource } from '../formats/source.ts';
 import { UnexecError } from './errors.ts';
 import { FileSource } from './file-source.ts';
 import { frozenFindings, isFrozen } from './verify.ts';
+import { type VerifiedReserve, verifyReserve } from './verify-reserve.ts';
 
 /** A finding; in a fat file, with the slice that it is about. */
 export interface FileFinding extends Finding {
@@ -127,7 +128,8 @@ function verifyMachOSource(source: ByteSource, path: string): Omit<VerifiedFile,
   } catch (error) {
     return { what: ['Mach-O'], findings: [unreadable(error, path)] };
   }
-  return { what: [describeMachO(file)], findings: verifyMachO(file, sha256) };
+  const { state, findings } = verifyReserve(file);
+  return { what: [describeMachO(file, state)], findings: [...verifyMachO(file, sha256), ...findings] };
 }
 
 function verifyFatSource(source: ByteSource, path: string): Omit<VerifiedFile, 'path'> {
@@ -153,8 +155,23 @@ function verifyFatSource(source: ByteSource, path: string): Omit<VerifiedFile, '
 
 const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
 
-const describeMachO = ({ header }: MachOFile): string =>
-  `Mach-O ${nameOfCpu(header.cputype)} ${nameOf(MH, header.filetype).replace('MH_', '').toLowerCase()}`;
+function describeMachO({ header }: MachOFile, state: VerifiedReserve['state']): string {
+  const kind = nameOf(MH, header.filetype).replace('MH_', '').toLowerCase();
+  return `Mach-O ${nameOfCpu(header.cputype)} ${MACHO_KINDS[kind] ?? kind}${STATES[state]}`;
+}
+
+const MACHO_KINDS: Readonly<Record<string, string>> = {
+  execute: 'executable',
+  object: 'relocatable',
+  dylib: 'shared library',
+  dsym: 'debug file',
+};
+
+const STATES: Readonly<Record<VerifiedReserve['state'], string>> = {
+  none: '',
+  prepared: ', prepared by unexec',
+  dumped: ', dumped by unexec',
+};
 
 const nameOfCpu = (cputype: number): string =>
   nameOf(CPU_TYPE, cputype).replace('CPU_TYPE_', '').toLowerCase();
