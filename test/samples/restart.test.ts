@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { prepare, restart } from '../../unexec/index.ts';
 import { COMMAND } from '../support/command.ts';
-import { MIB, prepared, RUNTIME_SOURCE, takeCore } from '../support/macho/dump.ts';
+import { MIB, RUNTIME_SOURCE, takeCore } from '../support/macho/dump.ts';
 import { loaderCommand, runMachO } from '../support/macho/loader.ts';
 import { compileFlags, compileMachO, LIBSYSTEM, MACHO_ARCHES } from '../support/macho/toolchain.ts';
 import { run } from '../support/run.ts';
@@ -79,7 +79,9 @@ const secondLife = test.macro({
   exec: async (t, sample: string, args: readonly string[], expected: (first: string) => string) => {
     for (const arch of MACHO_ARCHES) {
       const fixups = arch === 'arm64' ? 'chained' : 'dyld-info';
-      const sources = [RUNTIME_SOURCE, `samples/restart/${sample}.c`];
+      const own = `samples/restart/${sample}.c`;
+      // In either order: prepare puts the runtime's constructor before the program's.
+      const sources = arch === 'arm64' ? [own, RUNTIME_SOURCE] : [RUNTIME_SOURCE, own];
       const program = compileMachO({ sources, arch, fixups, directory, name: `${sample}.${arch}` });
       await prepare(program, program, { reserve: MIB });
       const first = await runMachO(program, args, { arch });
@@ -97,15 +99,3 @@ const secondLife = test.macro({
 });
 test(secondLife, 'constructors', [], first => first.replace('life 1, started', 'life 2, restarted'));
 test(secondLife, 'tables', ['forget'], first => first);
-
-test('what a constructor before the runtime allocated is not of the zone, and the dump names it', async t => {
-  const sources = ['samples/restart/constructors.c'];
-  const program = await prepared({ sources, arch: 'x86_64', fixups: 'chained', directory });
-  const args = { arch: 'x86_64' } as const;
-  const core = await takeCore(program, args);
-  const { doubtful } = await restart(core, `${program}.2`, {
-    exe: program,
-    compare: await takeCore(program, args),
-  });
-  t.regex(doubtful.join('\n'), /^_made .*becomes a null pointer$/);
-});

@@ -3,7 +3,8 @@
  *
  *     cc -O2 -c unexec-runtime.c
  *
- * Link the object itself (not an archive of it) first, so that its constructor runs before the program's.
+ * Link the object itself, not an archive of it. Its constructor comes before the program's: on ELF by its
+ * priority, in Mach-O files because `unexec prepare` moves it.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
