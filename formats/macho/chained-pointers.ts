@@ -52,6 +52,8 @@ export interface SegmentChains {
   readonly high8: Uint8Array;
   /** The slots with symbols of other images; offsets from the start of the segment. */
   readonly binds: ChainBindSlot[];
+  /** Offsets of the slots, of either kind, with bits that have to be 0; of the first few of them. */
+  readonly reserved: number[];
 }
 
 /** `next` in the upper half of the word: bits 19 to 30. */
@@ -59,6 +61,11 @@ const NEXT_SHIFT = 19;
 const NEXT_MASK = 0xfff;
 const NEXT_UNIT = 4;
 const BIND = 0x8000_0000;
+/** `reserved` in the upper half of the word, of a bind and of a rebase. */
+const BIND_RESERVED = 0x7_ffff;
+const REBASE_RESERVED = 0x7_f000;
+/** Of how many words with reserved bits is told. */
+const MOST_RESERVED = 20;
 const TARGET_LIMIT = 2 ** 36;
 const ORDINAL_LIMIT = 2 ** 24;
 
@@ -96,6 +103,7 @@ export function readChains({ pageSize, pageStarts }: SegmentStarts, contents: Co
   const size = contentsSize(contents);
   const rebases = new RebaseColumns();
   const binds: ChainBindSlot[] = [];
+  const reserved: number[] = [];
   let chunk = viewOf(new Uint8Array());
   let chunkStart = -1;
   for (const [page, start] of pageStarts.entries()) {
@@ -122,6 +130,8 @@ export function readChains({ pageSize, pageStarts }: SegmentStarts, contents: Co
       const high = chunk.getUint32(offset - chunkStart + 4, LE);
       if (high >= BIND) binds.push({ offset, kind: 'bind', ordinal: low & 0xff_ffff, addend: low >>> 24 });
       else rebases.add(offset, (high & 0xf) * 2 ** 32 + low, (high >>> 4) & 0xff);
+      const unused = high & (high >= BIND ? BIND_RESERVED : REBASE_RESERVED);
+      if (unused !== 0 && reserved.length < MOST_RESERVED) reserved.push(offset);
       const next = ((high >>> NEXT_SHIFT) & NEXT_MASK) * NEXT_UNIT;
       if (next === 0) break;
       if (next < POINTER_SIZE)
@@ -130,7 +140,7 @@ export function readChains({ pageSize, pageStarts }: SegmentStarts, contents: Co
       if (offset >= pageOffset + pageSize) throw badChain(offset, 'goes on', `within page ${page}`);
     }
   }
-  return { ...rebases.finish(), binds };
+  return { ...rebases.finish(), binds, reserved };
 }
 
 /**

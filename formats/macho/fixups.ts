@@ -210,16 +210,20 @@ function importedAt(
 const CHUNK = 2 ** 20;
 
 /** The words at ascending offsets of a segment; what is beyond its bytes in the file reads as zeros. */
-function readWords(contents: Contents, offsets: Float64Array, words: BigUint64Array): void {
+export function readWords(contents: Contents, offsets: Float64Array, words: BigUint64Array): void {
   const size = contentsSize(contents);
   let start = 0;
   let chunk = viewOf(new Uint8Array());
   for (const [i, offset] of offsets.entries()) {
+    // A hostile stream has slots all over a segment of 2^63 bytes: nothing is allocated for them.
+    if (offset >= size) {
+      words[i] = 0n;
+      continue;
+    }
     if (offset + POINTER_SIZE > start + chunk.byteLength) {
       const bytes = new Uint8Array(CHUNK);
       start = offset;
-      const length = Math.max(0, Math.min(CHUNK, size - start));
-      if (length > 0) bytes.set(readContents(contents, start, length));
+      bytes.set(readContents(contents, start, Math.min(CHUNK, size - start)));
       chunk = viewOf(bytes);
     }
     words[i] = chunk.getBigUint64(offset - start, LE);

@@ -39,10 +39,19 @@ const MAX_IMMEDIATE = 15;
  * @throws FormatError `MACHO_BAD_REBASE`: an opcode or type that is unknown, a slot outside of its segment, or
  *   more slots than the segments have room for in the file; `LEB128_*`
  */
-export function decodeRebases(
-  blob: Uint8Array,
-  segments: readonly FixupSegment[],
-): { segment: number; offsets: Float64Array }[] {
+export const decodeRebases = (blob: Uint8Array, segments: readonly FixupSegment[]): DecodedRebases['slots'] =>
+  decodeRebaseStream(blob, segments).slots;
+
+/** What a stream says, and where it stops saying it. */
+export interface DecodedRebases {
+  /** As `decodeRebases` gives them. */
+  readonly slots: { segment: number; offsets: Float64Array }[];
+  /** Bytes of the stream up to its end, REBASE_OPCODE_DONE included. */
+  readonly end: number;
+}
+
+/** `decodeRebases`, with the end of the stream. */
+export function decodeRebaseStream(blob: Uint8Array, segments: readonly FixupSegment[]): DecodedRebases {
   const reader = new OpcodeReader('the rebase opcodes', 'MACHO_BAD_REBASE', blob);
   const found = segments.map(({ vmsize }) => new SlotList(vmsize));
   // Two slots never share bytes; without a limit, ten bytes of a hostile stream would be 2^60 of them.
@@ -120,9 +129,10 @@ export function decodeRebases(
         throw reader.fault(at, `have the opcode ${hex(byte)}, expected one of REBASE_OPCODE_*`, byte);
     }
   }
-  return found.flatMap((slots, index) =>
-    slots.count > 0 ? [{ segment: index, offsets: slots.ascending() }] : [],
+  const slots = found.flatMap((list, index) =>
+    list.count > 0 ? [{ segment: index, offsets: list.ascending() }] : [],
   );
+  return { slots, end: reader.at };
 }
 
 /**

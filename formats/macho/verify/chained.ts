@@ -18,8 +18,9 @@ import { ordinalFault } from './opcodes.ts';
 import {
   error,
   few,
-  imageRange,
+  imageTest,
   nameOfSegment,
+  placeIn,
   placeOf,
   type Rule,
   roundUp,
@@ -104,7 +105,10 @@ function* importFaults({ imports }: ReadChainedFixups, libraries: number): Itera
   }
 }
 
-/** Every chain, to its end: imports that there are, and pointers into the image. */
+/**
+ * Every chain, to its end: imports that there are, pointers into the image, and zeros where fixup-chains.h has
+ * "reserved … all zeros".
+ */
 function* chains(subject: Subject): Iterable<Finding> {
   const fixups = fixupsOf(subject);
   if (fixups === undefined) return;
@@ -119,32 +123,33 @@ function* chainFaults(
   segment: SegmentCommand,
   table: SegmentStarts,
 ): Iterable<Finding> {
-  const { offsets, targets, binds } = readChains(table, segment.contents ?? new Uint8Array());
-  const at = (offset: number): { offset: number; address: bigint } => ({
-    offset: segment.fileoff + offset,
-    address: segment.vmaddr + BigInt(offset),
-  });
+  const { offsets, targets, binds, reserved } = readChains(table, segment.contents ?? new Uint8Array());
+  const whereOf = (offset: number): string => hex(segment.vmaddr + BigInt(offset));
+  for (const offset of reserved) {
+    yield error(
+      'MACHO_CHAINED_RESERVED',
+      `reserved bits of the chained fixup at ${whereOf(offset)} are set, expected zeros`,
+      placeIn(segment, offset),
+    );
+  }
   for (const { offset, ordinal } of binds) {
     if (ordinal < imports.length) continue;
-    const where = hex(segment.vmaddr + BigInt(offset));
     yield error(
       'MACHO_CHAINED_IMPORTS',
-      `the bind at ${where} is of import ${ordinal}, expected less than ${imports.length}`,
-      at(offset),
+      `the bind at ${whereOf(offset)} is of import ${ordinal}, expected less than ${imports.length}`,
+      placeIn(segment, offset),
     );
   }
   const base = text?.vmaddr ?? 0n;
-  const [low, high] = imageRange(segments);
+  const isInImage = imageTest(segments);
   for (const [i, target] of targets.entries()) {
     const address = targetAddress(pointerFormat, target, base);
-    // One past the end is where many arrays end.
-    if (address >= low && address <= high) continue;
+    if (isInImage(address)) continue;
     const offset = offsets[i] ?? 0;
-    const where = hex(segment.vmaddr + BigInt(offset));
     yield strict(
       'MACHO_FIXUP_TARGET',
-      `the pointer at ${where} leads to ${hex(address)}, expected ${hex(low)} to ${hex(high)}`,
-      at(offset),
+      `the pointer at ${whereOf(offset)} leads to ${hex(address)}, expected an address of a segment`,
+      placeIn(segment, offset),
     );
   }
 }

@@ -15,6 +15,7 @@ import { CANONICAL_ORDER_RULES } from './canonical-order.ts';
 import { CHAINED_RULES } from './chained.ts';
 import { COMMAND_RULES } from './commands.ts';
 import { CORE_RULES } from './core.ts';
+import { INITIALISER_RULES } from './initialisers.ts';
 import { LINKEDIT_RULES } from './linkedit.ts';
 import { OPCODE_RULES } from './opcodes.ts';
 import { findingsOf, type Rule, subjectOf } from './rule.ts';
@@ -27,6 +28,7 @@ const IMAGE_RULES: readonly Rule[] = [
   ...COMMAND_RULES,
   ...SEGMENT_RULES,
   ...SECTION_RULES,
+  ...INITIALISER_RULES,
   ...LINKEDIT_RULES,
   ...CANONICAL_ORDER_RULES,
   ...OPCODE_RULES,

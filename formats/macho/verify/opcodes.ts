@@ -9,44 +9,90 @@ import { hex } from '../../errors.ts';
 import type { Finding } from '../../finding.ts';
 import { type BindKind, decodeBinds } from '../bind-opcodes.ts';
 import { BIND_SPECIAL_DYLIB, VM_PROT } from '../constants.ts';
+import { readWords } from '../fixups.ts';
 import { readDylibs } from '../image.ts';
 import { findBlob } from '../linkedit.ts';
 import type { LinkeditKind, SegmentCommand } from '../model.ts';
-import { OPCODE_MASK } from '../opcode-stream.ts';
-import { decodeRebases } from '../rebase-opcodes.ts';
-import { error, few, nameOfSegment, placeOf, type Rule, type Subject } from './rule.ts';
+import { POINTER_SIZE } from '../opcode-stream.ts';
+import { decodeRebaseStream } from '../rebase-opcodes.ts';
+import {
+  error,
+  few,
+  imageTest,
+  nameOfSegment,
+  placeIn,
+  placeOf,
+  type Rule,
+  type Subject,
+  strict,
+} from './rule.ts';
 import { EPOCH } from './sdk.ts';
 
 /** "Allow some padding, in case rebases were somehow aligned to 16-bytes in size". */
 const MOST_PADDING = 15;
 
-/** Pointers are rebased where they can be written. */
+/** Pointers are rebased where they can be written, each once, and lead into the image. */
 function* rebases(subject: Subject): Iterable<Finding> {
   const { file, segments } = subject;
   const blob = findBlob(file, 'rebase');
   if (blob === undefined) return;
-  for (const { segment: index } of decodeRebases(wholeContents(blob.contents), segments)) {
+  const { slots } = decodeRebaseStream(wholeContents(blob.contents), segments);
+  for (const { segment: index, offsets } of slots) {
     const segment = segments[index];
-    if (segment !== undefined) yield* unwritable(subject, segment, 'rebases pointers');
+    if (segment === undefined) continue;
+    yield* unwritable(subject, segment, 'rebases pointers');
+    yield* few(sharedWords(segment, offsets));
+    yield* few(targetFaults(subject, segment, offsets));
   }
 }
 
-/** forEachRebase goes on after REBASE_OPCODE_DONE, through at most 15 bytes, which are opcodes again. */
-function* padding({ file }: Subject): Iterable<Finding> {
+/** forEachRebaseLocation: a word gets the slide each time that it is named, and so twice what it needs. */
+function* sharedWords(segment: SegmentCommand, offsets: Float64Array): Iterable<Finding> {
+  for (const [i, offset] of offsets.entries()) {
+    const next = offsets[i + 1] ?? Number.POSITIVE_INFINITY;
+    if (next - offset >= POINTER_SIZE) continue;
+    const where = hex(segment.vmaddr + BigInt(offset));
+    yield error(
+      'MACHO_REBASE_TWICE',
+      `the word at ${where} is rebased again ${next - offset} bytes later, expected rebased words to share no bytes`,
+      placeIn(segment, offset),
+    );
+  }
+}
+
+function* targetFaults(
+  { segments, isArm }: Subject,
+  segment: SegmentCommand,
+  offsets: Float64Array,
+): Iterable<Finding> {
+  const isInImage = imageTest(segments);
+  const words = new BigUint64Array(offsets.length);
+  readWords(segment.contents ?? new Uint8Array(0), offsets, words);
+  for (const [i, word] of words.entries()) {
+    // arm64 ignores the top byte of an address: it may be a tag.
+    const target = isArm ? BigInt.asUintN(56, word) : word;
+    if (isInImage(target)) continue;
+    const offset = offsets[i] ?? 0;
+    yield strict(
+      'MACHO_FIXUP_TARGET',
+      `the pointer at ${hex(segment.vmaddr + BigInt(offset))} leads to ${hex(target)}, expected an address of a segment`,
+      placeIn(segment, offset),
+    );
+  }
+}
+
+/** "rebase opcodes terminated early at offset %d of %d". */
+function* padding({ file, segments }: Subject): Iterable<Finding> {
   const blob = findBlob(file, 'rebase');
   if (blob === undefined) return;
   const bytes = wholeContents(blob.contents);
-  const last = bytes.findLastIndex(byte => (byte & OPCODE_MASK) !== 0);
-  // What ends the last number of the stream may be any byte below 0x80: those after it are zeros.
-  const zeros = bytes.length - 1 - bytes.findLastIndex(byte => byte !== 0);
-  if (last < 0 || zeros <= MOST_PADDING + 1) return;
-  const offset = (blob.offset ?? 0) + bytes.length - zeros;
+  const { end } = decodeRebaseStream(bytes, segments);
+  const behind = bytes.length - end;
+  if (behind <= MOST_PADDING) return;
   yield error(
     'MACHO_REBASE_PADDING',
-    `the rebase opcodes end ${zeros} bytes before their end, expected at most ${MOST_PADDING + 1}`,
-    {
-      offset,
-    },
+    `${behind} bytes follow REBASE_OPCODE_DONE, expected at most ${MOST_PADDING}`,
+    { offset: (blob.offset ?? 0) + end },
   );
 }
 

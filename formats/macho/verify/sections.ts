@@ -1,18 +1,29 @@
 /**
- * Rules about sections. dyld-1378, mach_o/UnsafeHeader.cpp (validSegment) and Image.cpp (validInitializers);
- * dyld/ThreadLocalVariables.cpp; what has no effect at run time is by LLVM's and cctools' readers.
+ * Rules about sections. dyld-1378, mach_o/UnsafeHeader.cpp (validSegment), dyld/ThreadLocalVariables.cpp; what has no effect at run time is by LLVM's and cctools' readers.
  *
  * @module
  */
-import { readContents } from '../../contents.ts';
 import { hex } from '../../errors.ts';
 import type { Finding } from '../../finding.ts';
 import { viewOf } from '../../struct.ts';
-import { MH, S, VM_PROT } from '../constants.ts';
+import { MH, S } from '../constants.ts';
 import { isZeroFill, sectionType } from '../find.ts';
-import type { MachOSection, SegmentCommand } from '../model.ts';
+import type { MachOSection } from '../model.ts';
+import { POINTER_SIZE } from '../opcode-stream.ts';
 import { LE } from '../structs.ts';
-import { endOf, error, few, fileEndOf, nameOfSection, type Rule, type Subject, strict } from './rule.ts';
+import {
+  bytesOf,
+  endOf,
+  error,
+  few,
+  fileEndOf,
+  nameOfSection,
+  placeOfSection,
+  type Rule,
+  type Subject,
+  sectionsIn,
+  strict,
+} from './rule.ts';
 import { EPOCH } from './sdk.ts';
 
 /** n_sect of a symbol is a byte. */
@@ -30,20 +41,20 @@ function* inSegments({ segments, epoch }: Subject): Iterable<Finding> {
       yield error(
         'MACHO_SECTION_RANGE',
         `size of ${name} is ${hex(section.size)}, expected less than 2^63`,
-        place(section),
+        placeOfSection(section),
       );
     } else if (section.addr < segment.vmaddr) {
       yield error(
         'MACHO_SECTION_RANGE',
         `${name} begins at ${hex(section.addr)}, expected not before its segment at ${hex(segment.vmaddr)}`,
-        place(section),
+        placeOfSection(section),
       );
     } else if (sectionEnd(section) > endOf(segment)) {
       const say = epoch >= EPOCH.fall2020 ? error : strict;
       yield say(
         'MACHO_SECTION_RANGE',
         `${name} ends at ${hex(sectionEnd(section))}, expected not after its segment at ${hex(endOf(segment))}`,
-        place(section),
+        placeOfSection(section),
       );
     }
   }
@@ -60,13 +71,13 @@ function* offsets({ file, segments }: Subject): Iterable<Finding> {
       yield strict(
         'MACHO_SECTION_OFFSET',
         `offset of ${name} is ${hex(section.offset)}, expected ${hex(expected)} as its segment has it`,
-        place(section),
+        placeOfSection(section),
       );
     } else if (expected + section.size > BigInt(fileEndOf(segment))) {
       yield strict(
         'MACHO_SECTION_OFFSET',
         `${name} ends at ${hex(expected + section.size)} of the file, expected within its segment's bytes, which end at ${hex(fileEndOf(segment))}`,
-        place(section),
+        placeOfSection(section),
       );
     }
   }
@@ -82,7 +93,7 @@ function* overlaps({ segments }: Subject): Iterable<Finding> {
       yield strict(
         'MACHO_SECTION_OVERLAP',
         `${nameOfSection(section)} begins at ${hex(section.addr)}, expected after the end ${hex(sectionEnd(before))} of ${nameOfSection(before)}`,
-        place(section),
+        placeOfSection(section),
       );
     }
   }
@@ -95,7 +106,7 @@ function* alignment({ segments }: Subject): Iterable<Finding> {
     yield strict(
       'MACHO_SECTION_ALIGN',
       `addr of ${nameOfSection(section)} is ${hex(section.addr)}, expected a multiple of 2^${section.align}, at most 2^15`,
-      place(section),
+      placeOfSection(section),
     );
   }
 }
@@ -111,7 +122,7 @@ function* names({ file, segments }: Subject): Iterable<Finding> {
     yield strict(
       'MACHO_SECTION_NAME',
       `${nameOfSection(section)} is in segment ${JSON.stringify(segment.segname)}, expected the same name`,
-      place(section),
+      placeOfSection(section),
     );
   }
 }
@@ -154,90 +165,38 @@ function firstNonZero(
   return undefined;
 }
 
-/** validInitializers: whole pointers at whole addresses. */
-function* initialisers({ segments, isDyldManaged }: Subject): Iterable<Finding> {
-  if (!isDyldManaged) return;
-  for (const [, section] of sectionsIn(segments)) {
-    const type = sectionType(section);
-    if (type !== S.S_MOD_INIT_FUNC_POINTERS && type !== S.S_MOD_TERM_FUNC_POINTERS) continue;
-    if (section.size % 8n === 0n && section.addr % 8n === 0n) continue;
-    yield error(
-      'MACHO_INITIALISERS',
-      `${nameOfSection(section)} is ${hex(section.size)} bytes at ${hex(section.addr)}, expected multiples of 8`,
-      place(section),
-    );
-  }
-}
-
-/** validInitializers: offsets of functions from the header, in a section that nobody writes. */
-function* initialiserOffsets(subject: Subject): Iterable<Finding> {
-  const { segments, size, isDyldManaged } = subject;
+/**
+ * ThreadLocalVariables.cpp: "size … is not a multiple of" a descriptor. The second word of each is the key of the
+ * variables, which dyld writes; linkers leave it 0, and what a process had in it means nothing in the next.
+ */
+function* threadLocals({ segments, size, isDyldManaged }: Subject): Iterable<Finding> {
   if (!isDyldManaged) return;
   let budget = BigInt(size);
   for (const [segment, section] of sectionsIn(segments)) {
-    if (sectionType(section) !== S.S_INIT_FUNC_OFFSETS) continue;
+    if (sectionType(section) !== S.S_THREAD_LOCAL_VARIABLES) continue;
+    if (section.size % TLV_DESCRIPTOR_SIZE !== 0n) {
+      yield error(
+        'MACHO_THREAD_LOCALS',
+        `size of ${nameOfSection(section)} is ${hex(section.size)}, expected a multiple of ${TLV_DESCRIPTOR_SIZE}`,
+        placeOfSection(section),
+      );
+    }
     budget -= section.size;
     if (budget < 0n) return;
-    const name = nameOfSection(section);
-    if ((segment.initprot & VM_PROT.VM_PROT_WRITE) !== 0) {
-      yield error(
-        'MACHO_INITIALISERS',
-        `${name} is in a writable segment, expected a read-only one`,
-        place(section),
-      );
-    }
-    if (section.size % 4n !== 0n || section.addr % 4n !== 0n) {
-      yield error(
-        'MACHO_INITIALISERS',
-        `${name} is ${hex(section.size)} bytes at ${hex(section.addr)}, expected multiples of 4`,
-        place(section),
-      );
-      continue;
-    }
-    yield* few(offsetFaults(subject, segment, section));
+    const view = viewOf(bytesOf(segment, section));
+    yield* few(keyFaults(view, section));
   }
 }
 
-function* offsetFaults(
-  { segments, text }: Subject,
-  segment: SegmentCommand,
-  section: MachOSection,
-): Iterable<Finding> {
-  const from = Number(section.addr - segment.vmaddr);
-  if (!segment.contents || from < 0 || from + Number(section.size) > segment.filesize) return;
-  const view = viewOf(readContents(segment.contents, from, Number(section.size)));
-  for (let at = 0; at + 4 <= view.byteLength; at += 4) {
-    const target = (text?.vmaddr ?? 0n) + BigInt(view.getUint32(at, LE));
-    if (isExecutableAddress(segments, target)) continue;
-    yield error(
-      'MACHO_INITIALISERS',
-      `initialiser ${at / 4} of ${nameOfSection(section)} is ${hex(target)}, expected an address of an executable segment`,
-      {
-        offset: section.offset + at,
-        address: section.addr + BigInt(at),
-      },
-    );
-  }
-}
-
-export const isExecutableAddress = (segments: readonly SegmentCommand[], address: bigint): boolean =>
-  segments.some(
-    segment =>
-      (segment.initprot & VM_PROT.VM_PROT_EXECUTE) !== 0 &&
-      address >= segment.vmaddr &&
-      address < endOf(segment),
-  );
-
-/** ThreadLocalVariables.cpp: "size … is not a multiple of" a descriptor. */
-function* threadLocals({ segments, isDyldManaged }: Subject): Iterable<Finding> {
-  if (!isDyldManaged) return;
-  for (const [, section] of sectionsIn(segments)) {
-    if (sectionType(section) !== S.S_THREAD_LOCAL_VARIABLES || section.size % TLV_DESCRIPTOR_SIZE === 0n)
-      continue;
-    yield error(
+function* keyFaults(view: DataView, section: MachOSection): Iterable<Finding> {
+  for (let at = 0; at + Number(TLV_DESCRIPTOR_SIZE) <= view.byteLength; at += Number(TLV_DESCRIPTOR_SIZE)) {
+    const key = view.getBigUint64(at + POINTER_SIZE, LE);
+    if (key === 0n) continue;
+    const index = at / Number(TLV_DESCRIPTOR_SIZE);
+    yield strict(
       'MACHO_THREAD_LOCALS',
-      `size of ${nameOfSection(section)} is ${hex(section.size)}, expected a multiple of ${TLV_DESCRIPTOR_SIZE}`,
-      place(section),
+      `the key of thread-local variable ${index} of ${nameOfSection(section)} is ${hex(key)}, expected 0`,
+      { offset: section.offset + at + POINTER_SIZE, address: section.addr + BigInt(at + POINTER_SIZE) },
     );
   }
 }
@@ -249,17 +208,7 @@ export const SECTION_RULES: readonly Rule[] = [
   alignment,
   names,
   zeroFill,
-  initialisers,
-  initialiserOffsets,
   threadLocals,
 ];
 
-function* sectionsIn(segments: readonly SegmentCommand[]): Iterable<readonly [SegmentCommand, MachOSection]> {
-  for (const segment of segments) for (const section of segment.sections) yield [segment, section];
-}
-
 const sectionEnd = ({ addr, size }: MachOSection): bigint => addr + size;
-const place = ({ offset, addr }: MachOSection): { offset: number; address: bigint } => ({
-  offset,
-  address: addr,
-});

@@ -26,8 +26,9 @@ import {
 import { EPOCH } from './sdk.ts';
 
 const { VM_PROT_READ: R, VM_PROT_WRITE: W, VM_PROT_EXECUTE: X } = VM_PROT;
-/** Kernels keep the addresses that fit into 32 bits for nobody. */
-const PAGE_ZERO_END = 0x1_0000_0000n;
+/** What kernels want to have at address 0, that nobody can touch. */
+const ARM_PAGE_ZERO = 0x1_0000_0000n;
+const X86_PAGE_ZERO = 0x1000n;
 
 /** "filesize exceeds vmsize"; "vm range wraps". That bytes are in the file is what the reader demands. */
 function* sizes({ file, segments }: Subject): Iterable<Finding> {
@@ -119,7 +120,7 @@ function* readOnly({ file, segments, epoch, isDyldManaged }: Subject): Iterable<
   }
   const splits =
     file.header.filetype === MH.MH_DYLIB && findCommand(file, LC.LC_SEGMENT_SPLIT_INFO) !== undefined;
-  if (!isDyldManaged || splits || epoch < EPOCH.fall2025) return;
+  if (!isDyldManaged || splits || epoch < EPOCH.spring2025) return;
   for (const segment of segments) {
     if (segment.segname !== '__DATA_CONST' || (segment.flags & SG.SG_READ_ONLY) !== 0) continue;
     yield error(
@@ -318,18 +319,22 @@ function* headerSegment({ segments, isExecutable }: Subject): Iterable<Finding> 
   yield error('MACHO_HEADER_SEGMENT', `segments that map the header are ${says}, expected one with r and x`);
 }
 
-/** load_machfile: enforce_hard_pagezero, for 64-bit programs on arm64: the lowest 4 GiB belong to nobody. */
-function* pageZero({ segments, isArm, isExecutable }: Subject): Iterable<Finding> {
-  if (!isArm || !isExecutable) return;
+/**
+ * load_machfile: enforce_hard_pagezero, LOAD_BADMACHO without: the lowest page, and on arm64 the lowest 4 GiB,
+ * belong to nobody.
+ */
+function* pageZero({ segments, isArm, isExecutable, isDyldManaged }: Subject): Iterable<Finding> {
+  if (!isExecutable || !(isArm || isDyldManaged)) return;
+  const least = isArm ? ARM_PAGE_ZERO : X86_PAGE_ZERO;
   const zero = segments.find(
     ({ vmaddr, filesize, initprot, maxprot }) =>
       vmaddr === 0n && filesize === 0 && initprot === 0 && maxprot === 0,
   );
-  if (zero !== undefined && endOf(zero) >= PAGE_ZERO_END) return;
+  if (zero !== undefined && endOf(zero) >= least) return;
   const found = zero === undefined ? 'missing' : `${hex(zero.vmsize)} bytes`;
   yield error(
     'MACHO_PAGE_ZERO',
-    `segment "__PAGEZERO" is ${found}, expected ${hex(PAGE_ZERO_END)} bytes at 0 on arm64`,
+    `a segment at 0 without bytes and permissions is ${found}, expected ${hex(least)} bytes of it on ${isArm ? 'arm64' : 'x86_64'}`,
   );
 }
 

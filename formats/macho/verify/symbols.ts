@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { wholeContents } from '../../contents.ts';
+import { contentsSize, readContents, wholeContents } from '../../contents.ts';
 import { hex } from '../../errors.ts';
 import type { Finding } from '../../finding.ts';
 import { viewOf } from '../../struct.ts';
@@ -15,25 +15,56 @@ import { sectionsOf, sectionType } from '../find.ts';
 import { decodeFunctionStarts } from '../function-starts.ts';
 import { readDylibs } from '../image.ts';
 import { findBlob } from '../linkedit.ts';
-import type { LinkeditKind } from '../model.ts';
+import type { LinkeditKind, MachOSection } from '../model.ts';
 import { LE } from '../structs.ts';
 import { isInSection, type MachOSymbol, readSymbols } from '../symbols.ts';
 import { error, few, imageRange, nameOfSection, type Rule, type Subject, strict } from './rule.ts';
 
-/** n_sect counts the sections from 1. */
-function* sections({ file }: Subject): Iterable<Finding> {
-  const count = sectionsOf(file).length;
-  yield* few(sectionFaults(readSymbols(file), count));
+/** mach-o/nlist.h: n_sect counts the sections from 1; n_value is an address of that section. */
+function* sections({ file, text }: Subject): Iterable<Finding> {
+  yield* few(sectionFaults(readSymbols(file), sectionsOf(file), text?.vmaddr));
 }
 
-function* sectionFaults(symbols: readonly MachOSymbol[], count: number): Iterable<Finding> {
+function* sectionFaults(
+  symbols: readonly MachOSymbol[],
+  sections: readonly MachOSection[],
+  header: bigint | undefined,
+): Iterable<Finding> {
   for (const [index, symbol] of symbols.entries()) {
-    if (!isInSection(symbol) || (symbol.section >= 1 && symbol.section <= count)) continue;
-    const says = `n_sect of symbol ${index} (${JSON.stringify(symbol.name)})`;
-    yield error('MACHO_SYMBOL_SECTION', `${says} is ${symbol.section}, expected 1 to ${count}`, {
-      address: symbol.value,
-    });
+    if (!isInSection(symbol)) continue;
+    const { name, section: n_sect, value } = symbol;
+    const section = sections[n_sect - 1];
+    if (section === undefined) {
+      const says = `n_sect of symbol ${index} (${JSON.stringify(name)})`;
+      yield error('MACHO_SYMBOL_SECTION', `${says} is ${n_sect}, expected 1 to ${sections.length}`, {
+        address: value,
+      });
+      continue;
+    }
+    const end = section.addr + section.size;
+    // Names of a section's end are of it; that of the header is of whatever comes first.
+    if ((value >= section.addr && value <= end) || value === header) continue;
+    yield strict(
+      'MACHO_SYMBOL_SECTION',
+      `symbol ${index} (${JSON.stringify(name)}) is at ${hex(value)}, expected ${hex(section.addr)} to ${hex(end)} of ${nameOfSection(section)}`,
+      { address: value },
+    );
   }
+}
+
+/** mach-o/nlist.h: names are "null-terminated strings"; nm(1) and strip(1) read on to the NUL. */
+function* strings({ file }: Subject): Iterable<Finding> {
+  const blob = findBlob(file, 'strings');
+  const size = blob === undefined ? 0 : contentsSize(blob.contents);
+  if (blob === undefined || size === 0) return;
+  const [last] = readContents(blob.contents, size - 1, 1);
+  if (last === 0) return;
+  const offset = (blob.offset ?? 0) + size - 1;
+  yield strict(
+    'MACHO_STRINGS_END',
+    `the string table ends with ${hex(last ?? 0)} at ${hex(offset)}, expected the NUL of its last string`,
+    { offset },
+  );
 }
 
 /** Each is the index of a symbol, or says that there is none. */
@@ -154,6 +185,7 @@ function* dataInCode({ file, text }: Subject): Iterable<Finding> {
 
 export const SYMBOL_RULES: readonly Rule[] = [
   sections,
+  strings,
   indirectSymbols,
   exported,
   functionStarts,

@@ -86,15 +86,16 @@ export class Editor {
     return path;
   }
 
+  /** A name of up to 16 bytes. */
+  text(at: number): string {
+    const name = this.bytes.subarray(at, at + 16);
+    const end = name.indexOf(0);
+    return new TextDecoder().decode(end < 0 ? name : name.subarray(0, end));
+  }
+
   private commands(): number[] {
     const found: number[] = [];
     for (let i = 0, at = 32; i < this.u32(16); i++, at += this.u32(at + 4)) found.push(at);
     return found;
-  }
-
-  private text(at: number): string {
-    const name = this.bytes.subarray(at, at + 16);
-    const end = name.indexOf(0);
-    return new TextDecoder().decode(end < 0 ? name : name.subarray(0, end));
   }
 }

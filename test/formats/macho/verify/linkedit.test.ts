@@ -151,7 +151,30 @@ testBreakages([
     'info',
     blob(INFO, INFO_REBASE.offset, 0, 0x11, 0x2f, 0x10, 0x51, 0),
   ],
-  ['opcodes that end long before their end', 'error', 'MACHO_REBASE_PADDING', 'info', manyZeros],
+  ['opcodes that end long before their end', 'error', 'MACHO_REBASE_PADDING', 'info', behindDone(0)],
+  ['bytes of anything behind the end of opcodes', 'error', 'MACHO_REBASE_PADDING', 'info', behindDone(0x51)],
+  [
+    'a word that is rebased twice',
+    'error',
+    'MACHO_REBASE_TWICE',
+    'info',
+    blob(INFO, INFO_REBASE.offset, 0, 0x11, 0x23, 0, 0x51, 0x23, 0, 0x51, 0),
+  ],
+  [
+    'rebased words that overlap',
+    'error',
+    'MACHO_REBASE_TWICE',
+    'info',
+    blob(INFO, INFO_REBASE.offset, 0, 0x11, 0x23, 0, 0x51, 0x23, 4, 0x51, 0),
+  ],
+  [
+    'a rebased word that leads to no segment',
+    'strict',
+    'MACHO_FIXUP_TARGET',
+    'info',
+    // The address of malloc, which is 0 until it is bound.
+    blob(INFO, INFO_REBASE.offset, 0, 0x11, 0x22, 0, 0x51, 0),
+  ],
   ['a bind from a library that is not linked', 'error', 'MACHO_BIND_LIBRARY', 'info', setOrdinal(0x10 | 9)],
   [
     'binds in what cannot be written',
@@ -164,16 +187,18 @@ testBreakages([
 
 testSound('a rebase in code, before SDK 10.15', 'info', sdk(10, 14), segment32('__DATA_CONST', INITPROT, 1));
 
-/** The rebase opcodes take in the binds, of which nothing but zeros is left. */
-function manyZeros(file: Parameters<Edit>[0]): void {
-  const at = file.command(INFO);
-  const start = file.u32(at + 8);
-  const end = file.u32(at + 16) + file.u32(at + 20);
-  file.bytes.fill(0, start, end);
-  file.bytes.set([0x11, 0x22, 0x00, 0x51, 0x00], start);
-  file.set32(at + 12, end - start);
-  file.set32(at + 16, 0);
-  file.set32(at + 20, 0);
+/** The rebase opcodes take in the binds, of which nothing is left but this byte. */
+function behindDone(byte: number): Edit {
+  return file => {
+    const at = file.command(INFO);
+    const start = file.u32(at + 8);
+    const end = file.u32(at + 16) + file.u32(at + 20);
+    file.bytes.fill(byte, start, end);
+    file.bytes.set([0x11, 0x22, 0x00, 0x51, 0x00], start);
+    file.set32(at + 12, end - start);
+    file.set32(at + 16, 0);
+    file.set32(at + 20, 0);
+  };
 }
 
 function setOrdinal(opcode: number): Edit {
@@ -246,6 +271,27 @@ testBreakages([
     'MACHO_BAD_CHAINED_FIXUPS',
     'chained',
     file => set16(file, startsOf(file, 0) + 6, 3),
+  ],
+  [
+    'chains of pointers that only arm64e has',
+    'error',
+    'MACHO_ARM64E',
+    'chained',
+    file => set16(file, startsOf(file, 0) + 6, 1),
+  ],
+  [
+    'a bind with bits that have to be zeros',
+    'error',
+    'MACHO_CHAINED_RESERVED',
+    'chained',
+    firstWord((low, high) => [low, (high | 0x8000_0001) >>> 0]),
+  ],
+  [
+    'a chained pointer with bits that have to be zeros',
+    'error',
+    'MACHO_CHAINED_RESERVED',
+    'chained',
+    firstWord((_, high) => [0x4000, (high & 0x7ff8_0000) | 0x1001]),
   ],
   [
     'a chain that leaves its page',

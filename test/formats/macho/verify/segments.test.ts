@@ -102,6 +102,14 @@ testBreakages([
     segment32('__DATA_CONST', SEGMENT_FLAGS, 0),
   ],
   [
+    'constant data that is not read-only, of SDK 15.4',
+    'error',
+    'MACHO_READ_ONLY',
+    'chained',
+    sdk(15, 4),
+    segment32('__DATA_CONST', SEGMENT_FLAGS, 0),
+  ],
+  [
     'two segments to be made read-only',
     'error',
     'MACHO_READ_ONLY',
@@ -229,6 +237,20 @@ testBreakages([
     'arm',
     segment64('__PAGEZERO', SEGMENT.vmsize, 0x4000),
   ],
+  [
+    'a page zero that can be read',
+    'error',
+    'MACHO_PAGE_ZERO',
+    'info',
+    segment32('__PAGEZERO', SEGMENT.maxprot, R),
+  ],
+  [
+    'a page zero of less than a page',
+    'error',
+    'MACHO_PAGE_ZERO',
+    'chained',
+    segment64('__PAGEZERO', SEGMENT.vmsize, 0x800),
+  ],
 ]);
 
 testSound(
@@ -236,12 +258,6 @@ testSound(
   'info',
   segment32('__LINKEDIT', INITPROT, RW),
   segment32('__LINKEDIT', SEGMENT.maxprot, RW),
-);
-testSound(
-  'constant data that stays writable before SDK 26',
-  'info',
-  sdk(15, 5),
-  segment32('__DATA_CONST', SEGMENT_FLAGS, 0),
 );
 testSound(
   'an executable __LINKEDIT that is older than the rule',
@@ -322,38 +338,24 @@ testBreakages([
     section32('__data', SECTION.flags, 1),
   ],
   [
-    'half an initialiser',
-    'error',
-    'MACHO_INITIALISERS',
-    'info',
-    section64('__mod_init_func', SECTION.size, n => n - 4),
-  ],
-  [
-    'offsets of initialisers in data',
-    'error',
-    'MACHO_INITIALISERS',
-    'offsets',
-    section32('__data', SECTION.flags, 0x16),
-  ],
-  [
-    'an initialiser that is no code',
-    'error',
-    'MACHO_INITIALISERS',
-    'offsets',
-    file => file.set32(file.u32(file.section('__init_offsets') + SECTION.offset), 0x80_0000),
-  ],
-  [
-    'half an offset of an initialiser',
-    'error',
-    'MACHO_INITIALISERS',
-    'offsets',
-    section64('__init_offsets', SECTION.size, n => n - 2),
-  ],
-  [
     'half a thread-local variable',
     'error',
     'MACHO_THREAD_LOCALS',
     'chained',
     section64('__thread_vars', SECTION.size, n => n - 8),
   ],
+  [
+    'a thread-local variable with the key of a process',
+    'strict',
+    'MACHO_THREAD_LOCALS',
+    'info',
+    file => file.set64(file.u32(file.section('__thread_vars') + SECTION.offset) + 8, 7),
+  ],
 ]);
+
+testSound(
+  'constant data that is not read-only, before SDK 15.4',
+  'chained',
+  sdk(15, 3),
+  segment32('__DATA_CONST', SEGMENT_FLAGS, 0),
+);

@@ -23,6 +23,17 @@ const symbolInSection =
 testBreakages([
   ['a symbol of no section', 'error', 'MACHO_SYMBOL_SECTION', 'chained', symbolInSection(5, 200)],
   ['a symbol that is in section 0', 'error', 'MACHO_SYMBOL_SECTION', 'chained', symbolInSection(5, 0)],
+  ['a symbol outside of its section', 'strict', 'MACHO_SYMBOL_SECTION', 'chained', symbolInSection(10, 0x7f)],
+  [
+    'a last string that does not end',
+    'strict',
+    'MACHO_STRINGS_END',
+    'chained',
+    file => {
+      const symtab = file.command(LC_SYMTAB);
+      file.bytes.set([0x78], file.u32(symtab + 16) + file.u32(symtab + 20) - 1);
+    },
+  ],
   ['a name outside of the strings', 'error', 'MACHO_BAD_STRING', 'chained', symbolInSection(3, 0x7f)],
   [
     'an indirect symbol that is none',
