@@ -24,6 +24,7 @@ export * from './find.ts';
 export { type ElfLayout, layoutElf } from './layout.ts';
 export * from './model.ts';
 export { type ElfNote, elfNotes, encodeNotes, type FoundNote, readBuildId, readNotes } from './notes.ts';
+export { patchAddress, patchOffset } from './patch.ts';
 export { readElf } from './read.ts';
 export * from './relocations.ts';
 export { decodeRelr, encodeRelr } from './relr.ts';

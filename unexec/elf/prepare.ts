@@ -1,0 +1,79 @@
+/**
+ * `prepare` for ELF, as passes, top to bottom.
+ *
+ * @module
+ */
+import { statSync } from 'node:fs';
+import { layoutElf, patchAddress, writeElf } from '../../formats/elf/index.ts';
+import { writeAll } from '../chunk-writer.ts';
+import {
+  alreadyPrepared,
+  type PrepareOptions,
+  type PrepareReport,
+  remarksOnRuntime,
+} from '../prepare-report.ts';
+import { openTarget } from '../target-file.ts';
+import { verifyWritten } from '../verify-written.ts';
+import { reserveFields } from '../zones/find-reserve.ts';
+import { addReserve, HEAP_SECTION, hasReserve } from './add-reserve.ts';
+import { openElf } from './executable.ts';
+import { findReserve } from './reserve.ts';
+
+/**
+ * Writes `target`, which is `input` with a reserve of `size` bytes, a multiple of 16 KiB.
+ *
+ * @throws UnexecError with a stable `code`; FormatError when the input is malformed
+ */
+export async function prepareElf(
+  input: string,
+  target: string,
+  size: number,
+  options: PrepareOptions,
+): Promise<PrepareReport> {
+  const { file, close } = openElf(input);
+  const output = await openTarget(target, { mode: statSync(input).mode & 0o777 }).catch((error: unknown) => {
+    close();
+    throw error;
+  });
+  try {
+    // 1. What is there: a runtime that waits for its reserve, or nothing that would use one.
+    const reserve = findReserve(file);
+    if (reserve?.base !== undefined || hasReserve(file)) throw alreadyPrepared(input);
+
+    // 2. The reserve, and where it is told to the runtime.
+    const base = addReserve(file, size);
+    if (reserve !== undefined) {
+      const { at, bytes } = reserveFields(reserve, base, size);
+      patchAddress(file, reserve.segment.address + BigInt(at), bytes);
+    }
+
+    // 3. The file, with holes where the bss would be, and verified.
+    const layout = layoutElf(file);
+    for (const { offset, bytes } of writeElf(layout)) await writeAll(output.handle, bytes, offset);
+    await output.handle.truncate(layout.size);
+    verifyWritten(output.temporaryPath, input);
+    options.signal?.throwIfAborted();
+    await output.commit();
+    return {
+      input,
+      target: output.path,
+      mode: 'segment',
+      segment: HEAP_SECTION,
+      address: base,
+      reserve: size,
+      signed: false,
+      runtime: reserve !== undefined,
+      remarks: [
+        ...remarksOnRuntime(reserve !== undefined),
+        ...(options.extend === true
+          ? ['there is always room for a segment in ELF: --extend changes nothing']
+          : []),
+      ],
+    };
+  } catch (error) {
+    throw output.explain(error);
+  } finally {
+    await output.abandon();
+    close();
+  }
+}
