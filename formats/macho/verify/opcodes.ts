@@ -61,7 +61,7 @@ function* sharedWords(segment: SegmentCommand, offsets: Float64Array): Iterable<
 }
 
 function* targetFaults(
-  { segments, isArm }: Subject,
+  { segments }: Subject,
   segment: SegmentCommand,
   offsets: Float64Array,
 ): Iterable<Finding> {
@@ -69,8 +69,8 @@ function* targetFaults(
   const words = new BigUint64Array(offsets.length);
   readWords(segment.contents ?? new Uint8Array(0), offsets, words);
   for (const [i, word] of words.entries()) {
-    // arm64 ignores the top byte of an address: it may be a tag.
-    const target = isArm ? BigInt.asUintN(56, word) : word;
+    // The top byte may be a tag, as in chained fixups: arm64 ignores it, and elsewhere programs mask it.
+    const target = BigInt.asUintN(56, word);
     if (isInImage(target)) continue;
     const offset = offsets[i] ?? 0;
     yield strict(
