@@ -1,6 +1,6 @@
 /**
- * `unexec prepare IN OUT --reserve SIZE`: gives a Mach-O executable the room for its heap that it needs to be
- * frozen in style `restart`.
+ * `unexec prepare IN OUT --reserve SIZE`: gives an executable the room for its heap that it needs to be frozen in
+ * style `restart`.
  *
  * @module
  */
@@ -27,11 +27,11 @@ export interface PrepareRequest {
   readonly options: { readonly reserve: number; readonly extend: boolean };
 }
 
-const SUMMARY = 'give a Mach-O executable room for the heap of style restart';
+const SUMMARY = 'give an executable room for the heap of style restart';
 const DESCRIPTION =
   'Writes the executable again, with zeroed address space for the heap that its zone allocator (unexec/runtime) ' +
-  'fills: a segment of its own before __LINKEDIT, or the last writable segment made longer where the header has ' +
-  'no room for one. The file is signed ad hoc where it was signed, and takes no more space on disk.';
+  'fills: a segment of its own, or where the header of a Mach-O file has no room for one the last writable segment ' +
+  'made longer. It takes no space on disk. A file that was signed is signed ad hoc.';
 
 const EXAMPLES: readonly Example[] = [
   ['unexec prepare build/app build/app.prepared --reserve 256M', 'after linking, before the program is run'],
@@ -49,7 +49,7 @@ export function parsePrepare(words: readonly string[]): PrepareRequest | Text {
     'one JSON object on stdout',
     'no summary; errors only',
   )
-    .argument('<in>', 'a Mach-O executable')
+    .argument('<in>', 'a Mach-O or ELF executable')
     .argument('<out>', 'the executable to be written; may be the same')
     .addOption(
       new Option('--reserve <size>', 'address space for the heap: 256M, 1G, 0x10000000, bytes')
@@ -82,7 +82,7 @@ export function renderPrepared(report: PrepareReport, style: Style): string[] {
   const place = `${formatBytes(reserve)} at 0x${address.toString(16)}`;
   const rows = [
     ['reserve', mode === 'segment' ? `${place}, segment ${segment}` : `${place}, at the end of ${segment}`],
-    ['signed', report.signed ? 'ad hoc' : 'no'],
+    ...(report.signed ? [['signed', 'ad hoc']] : []),
     ['runtime', report.runtime ? 'there, and told of the reserve' : 'not there'],
     ...report.remarks.map(remark => ['remark', remark]),
   ];

@@ -39,8 +39,7 @@ interface FreezeOption {
 const FREEZE_OPTIONS: readonly FreezeOption[] = [
   {
     flags: '--style <style>',
-    description:
-      'resume (default): goes on from there; restart: Mach-O, begins again at main, with its state',
+    description: 'resume (default): goes on from there; restart: begins again at main, with its state',
     parse: text => ({ style: oneOf(text, { resume: 'resume', restart: 'restart' }) }),
   },
   {
@@ -102,7 +101,7 @@ const FREEZE_OPTIONS: readonly FreezeOption[] = [
   },
   {
     flags: '--exe <file>',
-    description: 'restart: the Mach-O executable that runs in the process, where a core does not name it',
+    description: 'restart: the executable that runs in the process, where a core does not name it',
     only: 'restart',
     parse: text => ({ exe: text }),
   },
