@@ -1,20 +1,21 @@
 /**
- * Dumping a Mach-O program into an executable that starts initialised, as a list of passes. The process is
- * in a core, or one that we start on Linux, through whatever maps Mach-O programs there.
+ * Dumping a program into an executable that starts initialised, as a list of passes. The process is one that
+ * we start, or of Mach-O in a core; on Linux a Mach-O program is started through whatever maps it there.
  *
  * @module
  */
 import type { FreezeOptions } from './freeze.ts';
 import { rememberTerminal } from './linux/caller-terminal.ts';
-import { type MachORun, type MachORuns, type MachOSource, openMachORuns } from './sources/open-macho.ts';
+import { openRuns, type ProgramRun, type ProgramRuns, type RunSource } from './sources/open-runs.ts';
+import { writeRestartElf } from './styles/restart-elf.ts';
 import { type RestartWritten, writeRestart } from './styles/restart-macho.ts';
-import { openTarget } from './target-file.ts';
+import { openTarget, type TargetFile } from './target-file.ts';
 import { verifyWritten } from './verify-written.ts';
 import { VERSION } from './version.ts';
 
 /** What can be said about a dump; of the options of a freeze, those that are about starting the program. */
-export interface RestartOptions extends MachOSource, Pick<FreezeOptions, 'onProgress'> {
-  /** The Mach-O executable that runs in the process. A core may name it itself. */
+export interface RestartOptions extends RunSource, Pick<FreezeOptions, 'onProgress'> {
+  /** The executable, where another program runs it (an emulator, a loader). A core may name it itself. */
   readonly exe?: string;
   /** A core of another run that did the same: pointers are then known, not guessed. */
   readonly compare?: string;
@@ -38,7 +39,7 @@ export interface RestartReport extends RestartWritten {
 /**
  * Writes `target`: the executable that runs in `source`, with its state.
  *
- * @param source a Mach-O core, or the program that maps the executable, which `options.args` name
+ * @param source the program, what emulates or loads it (`options.args` name it then), or a Mach-O core of it
  * @throws UnexecError with a stable `code`; FormatError for malformed files
  */
 export async function restart(
@@ -50,42 +51,22 @@ export async function restart(
   // Elsewhere there are cores only, and no FFI.
   const restoreTerminal =
     process.platform === 'linux' ? rememberTerminal(options.stdio ?? [0, 1, 2]) : () => {};
-  let runs: MachORuns | undefined;
+  let runs: ProgramRuns | undefined;
   try {
     // 1. The process, and another run of it to compare with.
-    runs = await openMachORuns(source, options);
+    runs = await openRuns(source, options);
     const { first, second } = runs;
-    const { file, path } = first.executable;
 
-    // 2. The new file, whole and signed.
-    const written = await writeRestart(
-      {
-        file,
-        path,
-        first: runOf(first),
-        second: second && runOf(second),
-        strict: options.strict ?? false,
-        manifest: {
-          tool: VERSION,
-          argv: options.args ?? [],
-          freezePoint: first.freezePoint,
-          frozenAt: new Date().toISOString(),
-        },
-        onProgress: (done, total) => {
-          options.signal?.throwIfAborted();
-          options.onProgress?.(done, total);
-        },
-      },
-      output,
-    );
+    // 2. The new file, whole; of Mach-O signed, too.
+    const written = await writeStyle(runs, options, output);
 
     // 3. It is held to the rules of its format before it becomes the target.
-    verifyWritten(output.temporaryPath, path);
+    verifyWritten(output.temporaryPath, first.executable.path);
     options.signal?.throwIfAborted();
     await output.commit();
     return {
       ...written,
-      program: path,
+      program: first.executable.path,
       target: output.path,
       arch: first.image.arch,
       freezePoint: first.freezePoint,
@@ -101,9 +82,37 @@ export async function restart(
   }
 }
 
-const runOf = ({ image, executable }: MachORun) => ({ image, slide: executable.slide });
+/** The style of the executable's format. */
+async function writeStyle(
+  { first, second }: ProgramRuns,
+  options: RestartOptions,
+  output: TargetFile,
+): Promise<RestartWritten> {
+  const input = {
+    path: first.executable.path,
+    first: runOf(first),
+    second: second && runOf(second),
+    strict: options.strict ?? false,
+    manifest: {
+      tool: VERSION,
+      argv: options.args ?? [],
+      freezePoint: first.freezePoint,
+      frozenAt: new Date().toISOString(),
+    },
+    onProgress: (done: number, total: number): void => {
+      options.signal?.throwIfAborted();
+      options.onProgress?.(done, total);
+    },
+  };
+  const { executable } = first;
+  return executable.format === 'macho'
+    ? writeRestart({ ...input, file: executable.file }, output)
+    : writeRestartElf({ ...input, file: executable.file }, output);
+}
 
-function remarksOn({ threads = 1 }: MachORun, { pointers, zone, dropped }: RestartWritten): string[] {
+const runOf = ({ image, executable }: ProgramRun) => ({ image, slide: executable.slide });
+
+function remarksOn({ threads = 1 }: ProgramRun, { pointers, zone, dropped }: RestartWritten): string[] {
   const remarks: string[] = [];
   if (threads > 1)
     remarks.push(`${threads - 1} other threads end with this life: the next one starts at main`);

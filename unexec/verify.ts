@@ -33,10 +33,11 @@ export function verifyImage(path: string, image: ProcessImage): void {
   });
 }
 
-/** Whether unexec wrote this file. */
+/** Whether the file is a process that unexec froze (style `resume`). Programs of other styles are as any other. */
 export function isFrozen(file: ElfFile): boolean {
   try {
-    return elfNotes(file).some(({ owner, type }) => owner === 'unexec' && type === NOTE.MANIFEST);
+    const note = elfNotes(file).find(({ owner, type }) => owner === 'unexec' && type === NOTE.MANIFEST);
+    return note !== undefined && !/"style":"(restart|shared)"/.test(new TextDecoder().decode(note.desc));
   } catch (error) {
     if (error instanceof FormatError) return false;
     throw error;

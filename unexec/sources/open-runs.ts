@@ -1,0 +1,187 @@
+/**
+ * The runs of a program that a dump is made of: one, or two whose pointers can be told from numbers because
+ * they lie at different addresses. From cores, or from a program that is started here, twice.
+ *
+ * @module
+ */
+import { closeSync, existsSync, openSync, statSync } from 'node:fs';
+import { type ElfFile, ET } from '../../formats/elf/index.ts';
+import { isMachO, type MachOFile, MH_FLAGS } from '../../formats/macho/index.ts';
+import { UnexecError } from '../errors.ts';
+import { FileSource } from '../file-source.ts';
+import type { FreezeOptions } from '../freeze.ts';
+import { freezePointText, parseFreezePoint } from '../freeze-point.ts';
+import type { MemoryImage } from '../image.ts';
+import { syscall } from '../linux/libc.ts';
+import { O } from '../linux/open-flags.ts';
+import { launchOptions } from './launch-options.ts';
+import { openLiveElf } from './live-elf.ts';
+import { openLiveMachO } from './live-macho.ts';
+import { isMachOCore, openMachOCore } from './macho-core.ts';
+
+/** The executable that runs in a process; `slide` is what is added to the addresses of its file. */
+export type RunExecutable =
+  | { readonly format: 'macho'; readonly path: string; readonly file: MachOFile; readonly slide: bigint }
+  | { readonly format: 'elf'; readonly path: string; readonly file: ElfFile; readonly slide: bigint };
+
+/** A run of a program, stopped. */
+export interface ProgramRun {
+  readonly image: MemoryImage;
+  readonly executable: RunExecutable;
+  /** `core`, or the freeze point that was reached. */
+  readonly freezePoint: string;
+  /** Undefined where the source does not tell. */
+  readonly threads: number | undefined;
+  close(): void;
+}
+
+export interface ProgramRuns {
+  readonly first: ProgramRun;
+  readonly second: ProgramRun | undefined;
+  /** What a user should know of how they came about. */
+  readonly remarks: readonly string[];
+  close(): void;
+}
+
+export interface RunSource
+  extends Pick<FreezeOptions, 'args' | 'at' | 'env' | 'keepEnv' | 'stdio' | 'signal'> {
+  readonly exe?: string;
+  readonly compare?: string;
+  readonly strict?: boolean;
+}
+
+/**
+ * @param source a Mach-O core; an ELF program, or what emulates one; or what maps a Mach-O executable
+ * @throws UnexecError as `openMachOCore`, `openLiveMachO` and `openLiveElf`; `COMPARE_NEEDS_CORE`
+ */
+export async function openRuns(source: string, options: RunSource): Promise<ProgramRuns> {
+  if (isFile(source) && isMachOCore(source)) return coreRuns(source, options);
+  if (options.compare !== undefined) {
+    throw new UnexecError('COMPARE_NEEDS_CORE', `--compare is for cores, and ${source} is none`, {
+      hint: 'a program is run twice anyway, and the two runs are compared',
+    });
+  }
+  return liveRuns(source, options);
+}
+
+const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+
+function coreRuns(source: string, { exe, compare }: RunSource): ProgramRuns {
+  const first = coreRun(source, exe);
+  try {
+    const second = compare === undefined ? undefined : coreRun(compare, exe ?? first.executable.path);
+    return runs(first, second, []);
+  } catch (error) {
+    first.close();
+    throw error;
+  }
+}
+
+function coreRun(path: string, exe: string | undefined): ProgramRun {
+  const { image, executable, threads, close } = openMachOCore(path, exe);
+  return {
+    image,
+    executable: { ...executable, format: 'macho' },
+    freezePoint: 'core',
+    threads: threads.length,
+    close,
+  };
+}
+
+async function liveRuns(program: string, options: RunSource): Promise<ProgramRuns> {
+  const first = await liveRun(program, options);
+  if (first.executable.format === 'macho' && isFixed(first.executable)) return runs(first, undefined, []);
+  const second = await secondRun(program, options).catch((error: unknown) => {
+    if (options.strict !== true && error instanceof UnexecError) return error;
+    first.close();
+    throw error;
+  });
+  if (second instanceof UnexecError) {
+    return runs(first, undefined, [`a second run, to compare with, failed: ${second.message}`]);
+  }
+  if (second.executable.slide !== first.executable.slide || isFixed(first.executable)) {
+    return runs(first, second, []);
+  }
+  second.close();
+  return runs(first, undefined, ['two runs lay at the same address, so they cannot be compared']);
+}
+
+/** Linked to its address. An ELF program's libraries move all the same, so a comparison tells pointers to them. */
+const isFixed = (executable: RunExecutable): boolean =>
+  executable.format === 'macho'
+    ? (executable.file.header.flags & MH_FLAGS.MH_PIE) === 0
+    : executable.file.header.type === ET.ET_EXEC;
+
+async function liveRun(program: string, options: RunSource): Promise<ProgramRun> {
+  const point = parseFreezePoint(options.at ?? 'auto');
+  const words = [...(options.exe === undefined ? [program, ...(options.args ?? [])] : [options.exe])];
+  const isDarwin = words.some(isMachOFile);
+  const open = isDarwin ? openLiveMachO : openLiveElf;
+  const live = await open(program, point, launchOptions(options), options.exe);
+  const { image, reached } = live;
+  const freezePoint = point.type === 'auto' ? reached.point : freezePointText(point);
+  return {
+    image,
+    executable: executableOf(live),
+    freezePoint,
+    threads: undefined,
+    close: () => live.release(),
+  };
+}
+
+type Live = Awaited<ReturnType<typeof openLiveMachO>> | Awaited<ReturnType<typeof openLiveElf>>;
+
+function executableOf({ executable }: Live): RunExecutable {
+  const { path, file, slide } = executable;
+  return 'commands' in file ? { format: 'macho', path, file, slide } : { format: 'elf', path, file, slide };
+}
+
+function isMachOFile(path: string): boolean {
+  if (!existsSync(path) || !statSync(path).isFile()) return false;
+  const source = new FileSource(path);
+  try {
+    return isMachO(source.read(0, Math.min(4, source.size)));
+  } finally {
+    source.close();
+  }
+}
+
+/**
+ * The same again, for the comparison only: nobody sees what it writes, and it reads nothing. Its standard input
+ * stays open, so a program that is frozen when it waits for input waits.
+ */
+async function secondRun(program: string, options: RunSource): Promise<ProgramRun> {
+  const ends = new Uint8Array(8);
+  syscall('pipe2', ends, O.CLOEXEC);
+  const view = new DataView(ends.buffer);
+  const [reader, writer] = [view.getInt32(0, true), view.getInt32(4, true)];
+  const nowhere = openSync('/dev/null', 'w');
+  const closeAll = (): void => {
+    for (const fd of [reader, writer, nowhere]) closeSync(fd);
+  };
+  try {
+    const run = await liveRun(program, { ...options, stdio: [reader, nowhere, nowhere] });
+    const close = (): void => {
+      run.close();
+      closeAll();
+    };
+    return { ...run, close };
+  } catch (error) {
+    closeAll();
+    throw error;
+  }
+}
+
+const runs = (
+  first: ProgramRun,
+  second: ProgramRun | undefined,
+  remarks: readonly string[],
+): ProgramRuns => ({
+  first,
+  second,
+  remarks,
+  close: () => {
+    first.close();
+    second?.close();
+  },
+});

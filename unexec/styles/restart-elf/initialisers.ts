@@ -1,0 +1,70 @@
+/**
+ * Initialisers that already ran: what they made is in the image, so in the next life they must not run again,
+ * but for the runtime's `start`, which is made for it. Programs of old libcs and static ones walk their lists
+ * by symbols rather than by the dynamic section, so the lists cannot be made shorter: every entry that must
+ * not run becomes `start`, which does its work once in a life, or else `_init`, which the start files leave empty.
+ * Facts: glibc 2.36, csu/libc-start.c (call_init) and 2.31, csu/elf-init.c (__libc_csu_init); gABI 4.1,
+ * "Initialization and Termination Functions".
+ *
+ * @module
+ */
+import { DT, type ElfFile, readDynamic, readSymbols, SHT } from '../../../formats/elf/index.ts';
+import type { AddressStretch } from './territory.ts';
+
+/** The lists of functions that run before main. */
+export function initialiserLists(file: ElfFile): AddressStretch[] {
+  const dynamic = readDynamic(file);
+  const value = (tag: number): bigint | undefined => dynamic.find(entry => entry.tag === tag)?.value;
+  const lists = [
+    [value(DT.DT_PREINIT_ARRAY), value(DT.DT_PREINIT_ARRAYSZ)],
+    [value(DT.DT_INIT_ARRAY), value(DT.DT_INIT_ARRAYSZ)],
+  ].flatMap(([start, size]) =>
+    start === undefined || size === undefined ? [] : [{ start, end: start + size }],
+  );
+  if (lists.length > 0 || dynamic.length > 0) return lists;
+  // A static program: the sections say it.
+  return file.sections
+    .filter(({ type }) => type === SHT.SHT_INIT_ARRAY || type === SHT.SHT_PREINIT_ARRAY)
+    .map(({ address, size }) => ({ start: address, end: address + BigInt(size) }));
+}
+
+export interface SettledInitialisers {
+  /** Address of an entry → the function that it calls now. */
+  readonly redirected: ReadonlyMap<bigint, bigint>;
+  /** Entries that no longer run. */
+  readonly dropped: number;
+}
+
+/**
+ * @param start address of the runtime's constructor; undefined where the program has no runtime
+ * @param targetOf what an entry of a list calls
+ */
+export function settleInitialisers(
+  file: ElfFile,
+  start: bigint | undefined,
+  targetOf: (address: bigint) => bigint,
+): SettledInitialisers {
+  const harmless = new Set(crtFunctions(file));
+  const instead = start ?? readDynamic(file).find(({ tag }) => tag === DT.DT_INIT)?.value ?? [...harmless][0];
+  const redirected = new Map<bigint, bigint>();
+  if (instead === undefined) return { redirected, dropped: 0 };
+  for (const list of initialiserLists(file)) {
+    for (let address = list.start; address + WORD <= list.end; address += WORD) {
+      const target = targetOf(address);
+      if (target === start || target === instead || target === 0n || harmless.has(target)) continue;
+      redirected.set(address, instead);
+    }
+  }
+  return { redirected, dropped: redirected.size };
+}
+
+const WORD = 8n;
+
+/** What the compiler's start files put into the lists: it does nothing a second time. */
+function crtFunctions(file: ElfFile): bigint[] {
+  const symtab = file.sections.find(({ type }) => type === SHT.SHT_SYMTAB);
+  if (symtab === undefined) return [];
+  return readSymbols(file, symtab)
+    .filter(({ name }) => name === 'frame_dummy' || name === '_init' || name === 'init_cacheinfo')
+    .map(({ value }) => value);
+}
