@@ -12,6 +12,7 @@
 #include "heap.c"
 #include "reserve.c"
 #include "zone.c"
+#include "zone-walk.c"
 #if defined(__APPLE__)
 #include "malloc-darwin.c"
 #else

@@ -13,58 +13,14 @@
  * Everything is an offset from the zone's start: a zone means the same at any address, and no word in it, but
  * for what the program put there, looks like a pointer that a dump would have to relocate.
  */
-#include "zone.h"
+#include "zone-blocks.h"
 #include <string.h>
 
 enum {
-    GRAIN = 16,
-    TAG = 8,
-    SMALLEST = 32, /* tag, two links, and the size at the end */
-    COLUMN_BITS = 5,
-    COLUMNS = 1 << COLUMN_BITS,
-    FIRST_ROW_BITS = 9, /* blocks of less than 512 bytes have a list for each size */
-    ROWS = 36 - FIRST_ROW_BITS + 1,
-    FIRST_TAG = UNEXEC_ZONE_BLOCKS + TAG,
     /* Blocks of the wanted size's own list that are looked at, before and after all others failed. */
     FIRST_LOOK = 4,
     LAST_LOOK = 64
 };
-static const uint64_t TAG_FREE = 1, TAG_AFTER_FREE = 2, BITS = GRAIN - 1;
-
-struct unexec_zone {
-    struct unexec_zone_header header;
-    uint64_t top;                 /* where the next tag behind all blocks would be */
-    uint64_t blocks;              /* in use */
-    uint64_t most_used;           /* the greatest `used` so far */
-    uint32_t rows;                /* bit r: row r has a free block */
-    uint32_t columns[ROWS];       /* bit c: so has column c of that row */
-    uint64_t list[ROWS][COLUMNS]; /* the first free block's tag; 0: none */
-};
-_Static_assert(sizeof(struct unexec_zone) <= UNEXEC_ZONE_NOTES, "the zone's state leaves room for the notes");
-
-struct class {
-    unsigned row, column;
-};
-
-static uint64_t *word(struct unexec_zone *zone, uint64_t at)
-{
-    return (uint64_t *)((char *)zone + at);
-}
-
-static uint64_t size_of(struct unexec_zone *zone, uint64_t tag)
-{
-    return *word(zone, tag) & ~BITS;
-}
-
-static void *block_of(struct unexec_zone *zone, uint64_t tag)
-{
-    return (char *)zone + tag + TAG;
-}
-
-static uint64_t tag_of(struct unexec_zone *zone, const void *block)
-{
-    return (uint64_t)((const char *)block - (const char *)zone) - TAG;
-}
 
 /* Size of the block that holds `bytes`; 0: no zone can have it. */
 static uint64_t block_size(size_t bytes)
@@ -73,14 +29,6 @@ static uint64_t block_size(size_t bytes)
         return 0;
     uint64_t size = (bytes + TAG + BITS) & ~BITS;
     return size < SMALLEST ? SMALLEST : size;
-}
-
-static struct class class_of(uint64_t size)
-{
-    if (size < 1 << FIRST_ROW_BITS)
-        return (struct class){0, (unsigned)(size / GRAIN)};
-    unsigned bits = 63 - (unsigned)__builtin_clzll(size);
-    return (struct class){bits - FIRST_ROW_BITS + 1, (unsigned)(size >> (bits - COLUMN_BITS)) & (COLUMNS - 1)};
 }
 
 /* The least class all of whose blocks have `size` bytes. */
@@ -377,111 +325,4 @@ size_t unexec_zone_good_size(size_t bytes)
 {
     uint64_t size = block_size(bytes);
     return size == 0 ? bytes : (size_t)(size - TAG);
-}
-
-void unexec_zone_clean(struct unexec_zone *zone)
-{
-    uint64_t at = 0, size;
-    int is_free;
-    while (unexec_zone_next(zone, &at, &size, &is_free))
-        if (is_free)
-            memset(word(zone, at + 3 * TAG), 0, size - 4 * TAG);
-    uint64_t end = zone->top == FIRST_TAG ? UNEXEC_ZONE_BLOCKS : zone->top + TAG;
-    if (zone->header.high_water > zone->top)
-        memset(word(zone, zone->top), 0, zone->header.high_water - zone->top);
-    zone->header.high_water = end;
-}
-
-int unexec_zone_next(const struct unexec_zone *zone, uint64_t *at, uint64_t *size, int *is_free)
-{
-    uint64_t next = *at == 0 ? FIRST_TAG : *at + (*(const uint64_t *)((const char *)zone + *at) & ~BITS);
-    if (next >= zone->top || zone->top > zone->header.high_water)
-        return 0;
-    uint64_t tag = *(const uint64_t *)((const char *)zone + next);
-    *size = tag & ~BITS;
-    if (*size < SMALLEST || *size > zone->top - next)
-        return 0;
-    *is_free = (tag & TAG_FREE) != 0;
-    *at = next;
-    return 1;
-}
-
-struct unexec_zone_counts unexec_zone_count(const struct unexec_zone *zone)
-{
-    return (struct unexec_zone_counts){zone->blocks, zone->header.used, zone->most_used, zone->header.size};
-}
-
-/* The walk's counts, which the lists must agree with. */
-struct walked {
-    uint64_t blocks, used, free;
-};
-
-static const char *walk_blocks(struct unexec_zone *zone, struct walked *walked, uint64_t *where)
-{
-    uint64_t free_before = 0;
-    for (uint64_t at = FIRST_TAG; at != zone->top; at += size_of(zone, at)) {
-        uint64_t tag = *word(zone, at), size = tag & ~BITS;
-        *where = at;
-        if (size < SMALLEST || size > zone->top - at || (tag & BITS & ~(TAG_FREE | TAG_AFTER_FREE)) != 0)
-            return "a block's tag was overwritten";
-        if (((tag & TAG_AFTER_FREE) != 0) != (free_before != 0))
-            return "a block's tag is wrong about the block before it";
-        if (free_before != 0 && *word(zone, at - TAG) != free_before)
-            return "the end of a free block was overwritten";
-        if ((tag & TAG_FREE) != 0) {
-            if (free_before != 0)
-                return "two free blocks are neighbours";
-            if (at + size == zone->top)
-                return "the last block is free";
-            walked->free++;
-        } else {
-            walked->blocks++;
-            walked->used += size - TAG;
-        }
-        free_before = (tag & TAG_FREE) != 0 ? size : 0;
-    }
-    return NULL;
-}
-
-static const char *walk_lists(struct unexec_zone *zone, struct walked *walked, uint64_t *where)
-{
-    uint64_t listed = 0;
-    for (unsigned row = 0; row < ROWS; row++)
-        for (unsigned column = 0; column < COLUMNS; column++) {
-            uint64_t at = zone->list[row][column], previous = 0;
-            if ((at != 0) != (zone->columns[row] >> column & 1) || (zone->columns[row] != 0) != (zone->rows >> row & 1)) {
-                *where = (uint64_t)((char *)&zone->list[row][column] - (char *)zone);
-                return "a list and its bit differ";
-            }
-            for (; at != 0; previous = at, at = *word(zone, at + TAG)) {
-                *where = at;
-                if (at < FIRST_TAG || at >= zone->top || at % GRAIN != TAG || (*word(zone, at) & TAG_FREE) == 0)
-                    return "a list of free blocks leads elsewhere";
-                struct class class = class_of(size_of(zone, at));
-                if (class.row != row || class.column != column || *word(zone, at + 2 * TAG) != previous)
-                    return "a list of free blocks was overwritten";
-                if (++listed > walked->free)
-                    return "a list of free blocks has more of them than the zone";
-            }
-        }
-    *where = 0;
-    return listed == walked->free ? NULL : "a free block is in no list";
-}
-
-const char *unexec_zone_walk(struct unexec_zone *zone, uint64_t *where)
-{
-    struct walked walked = {0, 0, 0};
-    *where = 0;
-    if (zone->top < FIRST_TAG || zone->top % GRAIN != TAG || zone->header.high_water > zone->header.size)
-        return "the zone's header was overwritten";
-    if (zone->top > FIRST_TAG && zone->top + TAG > zone->header.high_water)
-        return "a block lies above the high-water mark";
-    const char *fault = walk_blocks(zone, &walked, where);
-    if (fault == NULL)
-        fault = walk_lists(zone, &walked, where);
-    if (fault == NULL && (walked.blocks != zone->blocks || walked.used != zone->header.used)) {
-        *where = (uint64_t)((char *)&zone->header.used - (char *)zone);
-        fault = "the zone's counts are wrong";
-    }
-    return fault;
 }

@@ -56,7 +56,7 @@ static inline struct unexec_zone_header *unexec_reserve_zone(void)
 /* Greatest size of a zone that is used, bytes; what is beyond stays untouched. */
 #define UNEXEC_ZONE_LARGEST ((uint64_t)1 << 36)
 
-/* zone.c: one zone. Offsets are from its start; the caller holds a lock, except for unexec_zone_size. */
+/* zone.c, zone-walk.c: one zone. Offsets are from its start; the caller holds a lock, except for unexec_zone_size. */
 struct unexec_zone;
 struct unexec_zone_counts {
     uint64_t blocks, used, most_used, size;
