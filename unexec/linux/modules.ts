@@ -25,7 +25,11 @@ export function findModules(mappings: readonly Mapping[], memory: ProcessMemory,
   return [...modules.filter(isProgram), ...modules.filter(module => !isProgram(module))];
 }
 
-function moduleAt(mapping: Mapping, memory: ProcessMemory): Module | undefined {
+/** The module whose first mapping this is; undefined where it does not begin as one. */
+export function moduleAt(
+  mapping: Pick<Mapping, 'start' | 'name'>,
+  memory: Pick<ProcessMemory, 'bytes'>,
+): Module | undefined {
   const page = memory.bytes(mapping.start, 4096);
   const view = viewOf(page);
   if (view.getUint32(0, true) !== ELF_MAGIC) return undefined;
@@ -57,7 +61,7 @@ function moduleAt(mapping: Mapping, memory: ProcessMemory): Module | undefined {
 function buildId(
   notes: readonly { p_vaddr: bigint; p_memsz: bigint; p_align: bigint }[],
   bias: bigint,
-  memory: ProcessMemory,
+  memory: Pick<ProcessMemory, 'bytes'>,
 ): string {
   for (const segment of notes) {
     if (segment.p_memsz > 65536n) continue;
