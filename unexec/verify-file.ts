@@ -34,7 +34,7 @@ import { type ByteSource, bytesSource } from '../formats/source.ts';
 import { UnexecError } from './errors.ts';
 import { FileSource } from './file-source.ts';
 import { frozenFindings, isFrozen } from './verify.ts';
-import { type VerifiedReserve, verifyReserve } from './verify-reserve.ts';
+import { type VerifiedReserve, verifyElfReserve, verifyMachOReserve } from './verify-reserve.ts';
 
 /** A finding; in a fat file, with the slice that it is about. */
 export interface FileFinding extends Finding {
@@ -94,14 +94,19 @@ function verifyElfSource(source: ByteSource, path: string): Omit<VerifiedFile, '
   } catch (error) {
     return { what: ['ELF'], findings: [unreadable(error, path)] };
   }
-  const findings = [...verifyElf(file, { mapsItself: isFrozen(file) }), ...frozenFindings(file)];
-  return { what: [describeElf(file)], findings };
+  const frozen = isFrozen(file);
+  // What a frozen program has in memory is not the file's own reserve.
+  const { state, findings } = frozen ? NO_RESERVE : verifyElfReserve(file);
+  return {
+    what: [`${describeElf(file)}${frozen ? ', frozen by unexec' : STATES[state]}`],
+    findings: [...verifyElf(file, { mapsItself: frozen }), ...frozenFindings(file), ...findings],
+  };
 }
 
-function describeElf(file: ElfFile): string {
-  const machine = nameOf(EM, file.header.machine).replace('EM_', '').toLowerCase();
-  return `ELF ${machine} ${kindOfElf(file)}${isFrozen(file) ? ', frozen by unexec' : ''}`;
-}
+const NO_RESERVE: VerifiedReserve = { state: 'none', findings: [] };
+
+const describeElf = (file: ElfFile): string =>
+  `ELF ${nameOf(EM, file.header.machine).replace('EM_', '').toLowerCase()} ${kindOfElf(file)}`;
 
 function kindOfElf(file: ElfFile): string {
   const { type } = file.header;
@@ -128,7 +133,7 @@ function verifyMachOSource(source: ByteSource, path: string): Omit<VerifiedFile,
   } catch (error) {
     return { what: ['Mach-O'], findings: [unreadable(error, path)] };
   }
-  const { state, findings } = verifyReserve(file);
+  const { state, findings } = verifyMachOReserve(file);
   return { what: [describeMachO(file, state)], findings: [...verifyMachO(file, sha256), ...findings] };
 }
 

@@ -6,7 +6,7 @@ import { readMachO, readNotes, verifyMachO } from '../../formats/macho/index.ts'
 import { prepare } from '../../unexec/prepare.ts';
 import { restart } from '../../unexec/restart.ts';
 import { verifyFile } from '../../unexec/verify-file.ts';
-import { verifyReserve } from '../../unexec/verify-reserve.ts';
+import { verifyMachOReserve } from '../../unexec/verify-reserve.ts';
 import {
   BLOCKS_OFFSET,
   NOTES_OFFSET,
@@ -108,11 +108,11 @@ const faults: readonly (readonly [what: string, message: RegExp, spoil: Spoil])[
   ],
 ];
 for (const [what, message, spoil] of faults) {
-  test(`verifyReserve() finds ${what}`, t => {
+  test(`verifyMachOReserve() finds ${what}`, t => {
     const bytes = bytesOf('dumped').slice();
-    t.deepEqual(verifyReserve(readMachO(bytes)).findings, []);
+    t.deepEqual(verifyMachOReserve(readMachO(bytes)).findings, []);
     spoil(bytes, baseIn(bytes));
-    const { findings } = verifyReserve(readMachO(bytes));
+    const { findings } = verifyMachOReserve(readMachO(bytes));
     t.regex(findings.map(finding => finding.message).join('\n'), message);
     t.true(findings.every(({ code, severity }) => code === 'UNEXEC_IMAGE' && severity === 'error'));
     const path = inSandbox('spoiled');
