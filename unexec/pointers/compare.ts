@@ -54,6 +54,8 @@ export interface RangeComparison {
    * comparison cannot tell.
    */
   readonly still: OutwardSlots;
+  /** Offsets of the words that differ and are no pointers, ascending: all of them. */
+  readonly unexplained: Float64Array;
   readonly counts: Counts;
 }
 
@@ -131,6 +133,7 @@ class Search {
       slots: found.slots(),
       outward: found.outward.finish(),
       still: found.still.finish(),
+      unexplained: found.unexplained.finish(),
       counts: found.counts(range),
     };
   }
@@ -207,7 +210,7 @@ class Search {
     };
     for (const at of unexplained) {
       if (claimUnaligned(search, at, found.claimedTo - base)) continue;
-      found.unexplained++;
+      found.unexplained.push(base + at);
       this.#list(this.listed.unexplained, range, base + at, at);
     }
   }

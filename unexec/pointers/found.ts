@@ -27,9 +27,9 @@ export class Found {
   readonly unaligned = new OffsetList();
   readonly outward = new OutwardList();
   readonly still = new OutwardList();
+  readonly unexplained = new OffsetList();
   tagged = 0;
   biased = 0;
-  unexplained = 0;
   /** Where the last unaligned pointer ends. */
   claimedTo = 0;
 
@@ -50,7 +50,7 @@ export class Found {
       biased: this.biased,
       outward: this.outward.length,
       still: this.still.length,
-      unexplained: this.unexplained,
+      unexplained: this.unexplained.length,
     };
   }
 }

@@ -5,6 +5,7 @@
  *
  * @module
  */
+
 import { hex } from '../../../formats/errors.ts';
 import type { MemoryImage } from '../../image.ts';
 import type { Stretch } from '../../macho/stretches.ts';
@@ -15,6 +16,7 @@ import {
   scanPointers,
   type UnexplainedWord,
 } from '../../pointers.ts';
+import { wordsInto } from './words-into.ts';
 
 /** A run of the program: its memory, and how far it slid. */
 export interface Run {
@@ -54,7 +56,7 @@ export interface FoundPointers {
   readonly counts: {
     readonly pointers: number;
     readonly outward: number;
-    /** Of a scan: taken for pointers, with something against it. */
+    /** Taken for pointers, with something against it; of a comparison: by their value alone. */
     readonly doubtful: number;
     /** Of a comparison: differ, and are no pointers. */
     readonly unexplained: number;
@@ -90,6 +92,12 @@ function compare(search: PointerSearch, second: Run): FoundPointers {
     outside,
     ...(search.onProgress === undefined ? {} : { onProgress: search.onProgress }),
   });
+  // A program that does not do the same twice (a table that is hashed by addresses and the time) has words that
+  // no comparison explains. Those that lead into the program in the first run are pointers, as far as a value tells.
+  const byValue = found.ranges.map(({ range, unexplained }) =>
+    wordsInto(first.image.memory, range.start1, unexplained, ranges, first.slide),
+  );
+  const guessed = byValue.reduce((sum, { length }) => sum + length, 0);
   const { counts } = found;
   const leaving = found.unexplained.map(word => ({ word, slot: slotOutside(word, outside) }));
   const left = leaving.filter(({ slot }) => slot !== undefined).length;
@@ -99,7 +107,9 @@ function compare(search: PointerSearch, second: Run): FoundPointers {
   ];
   return {
     method: 'comparison',
-    slots: byIndex(ranges, found.ranges, ({ slots }) => slots),
+    slots: byIndex(ranges, found.ranges, ({ slots }, i) =>
+      mergeOffsets(slots, byValue[i] ?? new Float64Array()),
+    ),
     outward: byIndex(ranges, found.ranges, ({ range, outward }) =>
       withSlots(
         outward,
@@ -109,10 +119,10 @@ function compare(search: PointerSearch, second: Run): FoundPointers {
     still: byIndex(ranges, found.ranges, ({ still }) => still),
     outsideNames: outside.map(({ name }) => name),
     counts: {
-      pointers: counts.pointers,
+      pointers: counts.pointers + guessed,
       outward: counts.outward + left,
-      doubtful: 0,
-      unexplained: counts.unexplained - left,
+      doubtful: guessed,
+      unexplained: counts.unexplained - left - guessed,
     },
     remarks: words.map(({ range, offset, value1, value2, what }) => {
       const place = nameOf(range.start1 - first.slide + BigInt(offset));
@@ -196,15 +206,23 @@ function scan(search: PointerSearch): FoundPointers {
   };
 }
 
+function mergeOffsets(a: Float64Array, b: Float64Array): Float64Array {
+  if (b.length === 0) return a;
+  const merged = new Float64Array(a.length + b.length);
+  merged.set(a);
+  merged.set(b, a.length);
+  return merged.sort();
+}
+
 function byIndex<Range, T>(
   ranges: readonly ProgramRange[],
   found: readonly Range[],
-  part: (range: Range) => T,
+  part: (range: Range, i: number) => T,
 ): Map<number, T> {
   return new Map(
     ranges.flatMap(({ index, searched }, i) => {
       const range = found[i];
-      return searched && range !== undefined ? [[index, part(range)] as const] : [];
+      return searched && range !== undefined ? [[index, part(range, i)] as const] : [];
     }),
   );
 }
