@@ -58,6 +58,39 @@ export interface RestartManifest {
   readonly pointers: { readonly found: 'comparison' | 'scan'; readonly count: number };
 }
 
+/** What a frozen library says of itself. Addresses are the file's. */
+export interface SharedManifest {
+  readonly version: typeof MANIFEST_VERSION;
+  /** Version of unexec. */
+  readonly tool: string;
+  readonly style: 'shared';
+  readonly arch: string;
+  /** Name of the library that was frozen. */
+  readonly program: string;
+  /** The function that was called; null: the library's constructors have done it all. */
+  readonly initialiser: string | null;
+  /** ISO 8601, UTC. */
+  readonly frozenAt: string;
+  /** In which order blocks lie: from each variable, and from each block, to what its first word leads to. */
+  readonly order: 'depth-first';
+  readonly blocks: {
+    readonly address: string;
+    readonly count: number;
+    /** What the program may use of them. */
+    readonly bytes: number;
+  };
+  readonly pointers: {
+    readonly found: 'comparison';
+    /** Into the library and its blocks. */
+    readonly relative: number;
+    /** To what other libraries export. */
+    readonly symbolic: number;
+    readonly relocations: 'relr' | 'rela';
+  };
+  /** Imports that leave blocks of the image alone. */
+  readonly rerouted: readonly string[];
+}
+
 export interface ManifestRegion {
   readonly start: string;
   readonly size: number;
@@ -120,5 +153,5 @@ export function resumeManifest(image: ProcessImage, facts: ManifestFacts): Manif
   };
 }
 
-export const encodeManifest = (manifest: Manifest | RestartManifest): Uint8Array =>
+export const encodeManifest = (manifest: Manifest | RestartManifest | SharedManifest): Uint8Array =>
   new TextEncoder().encode(JSON.stringify(manifest));

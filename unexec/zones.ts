@@ -36,6 +36,8 @@ export const ZONE_KIND = {
   'thread-stack': 5,
   /** Our own reserve (restart style). */
   reserve: 6,
+  /** Blocks of a frozen library, which no allocator owns (shared style). */
+  frozen: 7,
 } as const;
 export type ZoneKind = keyof typeof ZONE_KIND;
 

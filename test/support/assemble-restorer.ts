@@ -4,30 +4,15 @@
  *
  * @module
  */
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-
-const root = fileURLToPath(new URL('../../../', import.meta.url));
+import { assemble, hexRows, root } from './assemble.ts';
 
 /** The machine code of x86_64.S, in hexadecimal. */
-export function assembleRestorer(): string {
-  const dir = mkdtempSync(join(tmpdir(), 'unexec-as-'));
-  try {
-    const object = join(dir, 'restorer.o');
-    const binary = join(dir, 'restorer.bin');
-    execFileSync('as', ['-o', object, join(root, 'unexec/restorer/x86_64.S')]);
-    execFileSync('objcopy', ['-O', 'binary', '-j', '.text', object, binary]);
-    return readFileSync(binary).toString('hex');
-  } finally {
-    rmSync(dir, { recursive: true });
-  }
-}
+export const assembleRestorer = (): string => assemble('unexec/restorer/x86_64.S');
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const rows = assembleRestorer().match(/.{1,96}/g) ?? [];
   writeFileSync(
     join(root, 'unexec/restorer/x86_64.ts'),
     `/**
@@ -40,7 +25,7 @@ import { Buffer } from 'node:buffer';
 
 // biome-ignore format: written by a program
 const HEX = [
-${rows.map(row => `  '${row}',`).join('\n')}
+${hexRows(assembleRestorer())}
 ].join('');
 
 export const RESTORER_X86_64: Uint8Array = new Uint8Array(Buffer.from(HEX, 'hex'));

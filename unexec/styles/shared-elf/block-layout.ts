@@ -1,0 +1,50 @@
+/**
+ * Where the blocks go: behind each other in the order in which they were reached, each with its usable size in
+ * the word before it, as glibc's chunks have it (so they take as much room as on the heap).
+ *
+ * An alignment that the program has asked for is not recorded anywhere, so the one that a block had by itself
+ * stays: up to a cache line for all, and up to the block's own size for larger ones.
+ *
+ * @module
+ */
+import { UnexecError } from '../../errors.ts';
+import { TABLE_SIZE } from '../../frozen-allocations/functions.ts';
+import type { BlockPairs } from './pair-blocks.ts';
+
+export interface BlockLayout {
+  /** Of each pair: bytes from the segment's start to its block. */
+  readonly offsets: Float64Array;
+  /** Bytes of the segment: the table of the stubs, then the blocks. */
+  readonly size: number;
+}
+
+const SIZE_WORD = 8;
+const LEAST_ALIGNMENT = 16;
+const CACHE_LINE = 64;
+/** The code of a library and its data are at most 2 GiB apart. */
+const MOST = 2 ** 30;
+
+/** @throws UnexecError `TOO_MUCH_DATA` */
+export function layOutBlocks(pairs: BlockPairs): BlockLayout {
+  const offsets = new Float64Array(pairs.count);
+  let end = TABLE_SIZE;
+  for (let number = 0; number < pairs.count; number++) {
+    const { a, b, size } = pairs.extent(number);
+    const align = Math.max(LEAST_ALIGNMENT, Math.min(alignmentOf(a), alignmentOf(b), largestFor(size)));
+    const start = Math.ceil((end + SIZE_WORD) / align) * align;
+    offsets[number] = start;
+    end = start + size;
+  }
+  if (end > MOST) {
+    throw new UnexecError('TOO_MUCH_DATA', `the blocks take ${end} bytes, expected at most ${MOST}`);
+  }
+  return { offsets, size: Math.ceil(end / LEAST_ALIGNMENT) * LEAST_ALIGNMENT };
+}
+
+const alignmentOf = (address: number): number => {
+  let align = LEAST_ALIGNMENT;
+  while (align < 4096 && address % (align * 2) === 0) align *= 2;
+  return align;
+};
+
+const largestFor = (size: number): number => Math.max(CACHE_LINE, 2 ** Math.floor(Math.log2(size + 1)));

@@ -1,0 +1,354 @@
+/**
+ * The new file: the library's own, with its writable segments as they were dumped, and three more segments: the
+ * code that is called in place of free, the blocks, and the relocations and notes.
+ *
+ * @module
+ */
+import type { FileHandle } from 'node:fs/promises';
+import {
+  addSection,
+  DT,
+  type ElfDynamic,
+  type ElfFile,
+  type ElfSection,
+  type ElfSegment,
+  encodeNotes,
+  encodeRela,
+  encodeRelr,
+  findSegment,
+  hasFileBytes,
+  layoutElf,
+  newSection,
+  newSegment,
+  PF,
+  PT,
+  patchAddress,
+  relaTableOf,
+  SHF,
+  SHT,
+  sectionSize,
+  writeElf,
+} from '../../../formats/elf/index.ts';
+import { viewOf } from '../../../formats/struct.ts';
+import { writeAll } from '../../chunk-writer.ts';
+import { endOfFile, mappableOffset } from '../../elf/address-space.ts';
+import { addLoadSegment, moveProgramHeaders } from '../../elf/program-headers.ts';
+import { placeSectionTables } from '../../elf/section-tables.ts';
+import { UnexecError } from '../../errors.ts';
+import { AGAIN_OFFSET, TABLE_DISTANCE } from '../../frozen-allocations/functions.ts';
+import { STUBS_X86_64 } from '../../frozen-allocations/x86_64.ts';
+import type { DumpedBytes } from './dumped-bytes.ts';
+import { encodeDynamic } from './dynamic-entries.ts';
+import type { LibraryFile } from './library-file.ts';
+import type { RelocationPlan } from './relocation-plan.ts';
+
+/** The new segments of code and blocks, whose addresses all pointers need. */
+export interface NewSegments {
+  readonly code: ElfSegment;
+  readonly heap: ElfSegment;
+}
+
+/**
+ * Makes room: writable segments move to the end of the file with all of their memory, then come the program
+ * headers, the code and the blocks.
+ *
+ * @param heapSize bytes
+ */
+export function addSegments(library: LibraryFile, heapSize: number): NewSegments {
+  const { file } = library;
+  for (const { segment } of library.writable) moveToEnd(file, segment);
+  moveProgramHeaders(file);
+  const size = STUBS_X86_64.length;
+  const code = addLoadSegment(file, { flags: PF.PF_R | PF.PF_X, memorySize: size, fileSize: size });
+  const heap = addLoadSegment(file, {
+    flags: PF.PF_R | PF.PF_W,
+    memorySize: heapSize,
+    fileSize: heapSize,
+  });
+  if (heap.address - code.address !== BigInt(TABLE_DISTANCE)) {
+    throw new UnexecError('UNSUPPORTED_PAGE', 'the blocks are not on the page after the code');
+  }
+  return { code, heap };
+}
+
+/** Memory that the file did not hold is now in it, and would not fit where the segment was. */
+function moveToEnd(file: ElfFile, segment: ElfSegment): void {
+  const { offset: from, fileSize, address, memorySize } = segment;
+  const isInside = (offset: number, size: number): boolean =>
+    offset >= from && offset + size <= from + fileSize;
+  const to = mappableOffset(file, address, endOfFile(file));
+  file.kept = file.kept.filter(
+    ({ offset, contents }) =>
+      !isInside(offset, contents instanceof Uint8Array ? contents.length : contents.size),
+  );
+  const isOwn = ({ flags, type, address: at }: ElfSection): boolean =>
+    (flags & SHF.SHF_ALLOC) !== 0 &&
+    !(type === SHT.SHT_NOBITS && (flags & SHF.SHF_TLS) !== 0) &&
+    at >= address &&
+    at < address + BigInt(memorySize);
+  for (const section of file.sections) {
+    if (isOwn(section)) section.offset = to + Number(section.address - address);
+    // .tbss is where it would be, and takes nothing.
+    else if (section.offset !== undefined && (section.flags & SHF.SHF_TLS) !== 0) {
+      section.offset += to - from;
+    }
+  }
+  for (const other of file.segments) {
+    if (other === segment || other.type === PT.PT_LOAD) continue;
+    if (other.address >= address && other.address < address + BigInt(memorySize)) other.offset += to - from;
+  }
+  segment.offset = to;
+  segment.fileSize = memorySize;
+}
+
+export interface LibraryContents {
+  readonly library: LibraryFile;
+  readonly segments: NewSegments;
+  readonly bytes: DumpedBytes;
+  readonly relocations: RelocationPlan;
+  /** Relative relocations are compact ones (DT_RELR). */
+  readonly compact: boolean;
+  /** Address of the function that now returns at once. */
+  readonly initialiser: bigint | undefined;
+  /** Payload of the notes with owner `unexec`, by type. */
+  readonly notes: readonly { readonly type: number; readonly desc: Uint8Array }[];
+}
+
+/** Writes the whole file; bytes of it, holes included. */
+export async function writeLibrary(contents: LibraryContents, handle: FileHandle): Promise<number> {
+  const { library, segments } = contents;
+  const { file } = library;
+  addCodeAndBlocks(file, segments, contents.bytes);
+  if (contents.initialiser !== undefined) stubInitialiser(file, contents.initialiser, segments.code.address);
+  addTables(contents);
+  fillSections(library, contents.bytes);
+  placeSectionTables(file);
+  const layout = layoutElf(file);
+  await handle.truncate(layout.size);
+  for (const { offset, bytes } of writeElf(layout)) await writeAll(handle, bytes, offset);
+  return layout.size;
+}
+
+function addCodeAndBlocks(file: ElfFile, { code, heap }: NewSegments, bytes: DumpedBytes): void {
+  addSection(
+    file,
+    newSection({
+      name: '.unexec.text',
+      type: SHT.SHT_PROGBITS,
+      flags: SHF.SHF_ALLOC | SHF.SHF_EXECINSTR,
+      address: code.address,
+      offset: code.offset,
+      align: 64,
+      contents: STUBS_X86_64,
+    }),
+  );
+  addSection(
+    file,
+    newSection({
+      name: '.unexec.heap',
+      type: SHT.SHT_PROGBITS,
+      flags: SHF.SHF_ALLOC | SHF.SHF_WRITE,
+      address: heap.address,
+      offset: heap.offset,
+      align: 4096,
+      contents: bytes.heap,
+    }),
+  );
+}
+
+const ENDBR64 = Uint8Array.of(0xf3, 0x0f, 0x1e, 0xfa);
+const JMP_REL32 = 0xe9;
+
+/** Its first instruction becomes a jump; where indirect calls are checked, it stays a place to be called. */
+function stubInitialiser(file: ElfFile, address: bigint, code: bigint): void {
+  const load = file.segments.find(
+    segment =>
+      segment.type === PT.PT_LOAD &&
+      address >= segment.address &&
+      address < segment.address + BigInt(segment.fileSize),
+  );
+  if (load === undefined || (load.flags & PF.PF_X) === 0) {
+    throw new UnexecError('INITIALISER_NOT_CODE', `the initialiser at 0x${address.toString(16)} is no code`);
+  }
+  const jump = new Uint8Array(ENDBR64.length + 5);
+  jump.set(ENDBR64);
+  const next = address + BigInt(jump.length);
+  jump[ENDBR64.length] = JMP_REL32;
+  viewOf(jump).setInt32(ENDBR64.length + 1, Number(code + BigInt(AGAIN_OFFSET) - next), true);
+  patchAddress(file, address, jump);
+}
+
+function addTables(contents: LibraryContents): void {
+  const { library, relocations, compact, segments } = contents;
+  const { file, types } = library;
+  const isCompact = ({ place }: { readonly place: bigint }): boolean => compact && place % 8n === 0n;
+  const relr = encodeRelr(BigUint64Array.from(relocations.relative.filter(isCompact), ({ place }) => place));
+  const relative = relocations.relative.filter(word => !isCompact(word));
+  const rela = encodeRela(
+    relaTableOf([
+      ...relative.map(({ place, target }) => ({
+        offset: place,
+        type: types.relative,
+        addend: BigInt.asIntN(64, target),
+      })),
+      ...relocations.symbolic,
+    ]),
+  );
+  const notes = encodeNotes(
+    contents.notes.map(({ type, desc }) => ({ owner: 'unexec', type, desc })),
+    4,
+  );
+  const at = (bytes: number, align: number): number => Math.ceil(bytes / align) * align;
+  const relrAt = at(notes.length, 8);
+  const relaAt = relrAt + relr.length;
+  const size = relaAt + rela.length;
+  const segment = addLoadSegment(file, { flags: PF.PF_R, memorySize: size, fileSize: size });
+  const placed = (offset: number) => ({
+    address: segment.address + BigInt(offset),
+    offset: segment.offset + offset,
+  });
+
+  file.segments.push(
+    newSegment({
+      type: PT.PT_NOTE,
+      flags: PF.PF_R,
+      ...placed(0),
+      physicalAddress: segment.address,
+      fileSize: notes.length,
+      memorySize: notes.length,
+      align: 4,
+    }),
+  );
+  addSection(
+    file,
+    newSection({
+      name: '.note.unexec',
+      type: SHT.SHT_NOTE,
+      flags: SHF.SHF_ALLOC,
+      ...placed(0),
+      align: 4,
+      contents: notes,
+    }),
+  );
+  const dynsym = Math.max(
+    0,
+    file.sections.findIndex(({ type }) => type === SHT.SHT_DYNSYM),
+  );
+  const replace = (tag: number, type: number, made: ElfSection): void => {
+    const address = library.dynamic.find(entry => entry.tag === tag)?.value;
+    const known = file.sections.find(section => section.type === type && section.address === address);
+    if (known !== undefined) Object.assign(known, { ...made, name: known.name });
+    else if (made.contents !== undefined && sectionSize(made) > 0) addSection(file, made);
+  };
+  const common = { flags: SHF.SHF_ALLOC, align: 8 };
+  replace(
+    DT.DT_RELR,
+    SHT.SHT_RELR,
+    newSection({
+      name: '.relr.dyn',
+      type: SHT.SHT_RELR,
+      ...common,
+      ...placed(relrAt),
+      entsize: 8,
+      contents: relr,
+    }),
+  );
+  replace(
+    DT.DT_RELA,
+    SHT.SHT_RELA,
+    newSection({
+      name: '.rela.dyn',
+      type: SHT.SHT_RELA,
+      ...common,
+      ...placed(relaAt),
+      entsize: 24,
+      link: dynsym,
+      contents: rela,
+    }),
+  );
+  if (library.jmprel.length > 0) {
+    const jmprel = library.dynamic.find(({ tag }) => tag === DT.DT_JMPREL)?.value ?? 0n;
+    patchAddress(file, jmprel, encodeRela(relaTableOf(relocations.jmprel)));
+  }
+  setDynamic(library, contents.bytes, [
+    ...(relr.length > 0
+      ? [
+          { tag: DT.DT_RELR, value: placed(relrAt).address },
+          { tag: DT.DT_RELRSZ, value: BigInt(relr.length) },
+          { tag: DT.DT_RELRENT, value: 8n },
+        ]
+      : []),
+    { tag: DT.DT_RELA, value: placed(relaAt).address },
+    { tag: DT.DT_RELASZ, value: BigInt(rela.length) },
+    { tag: DT.DT_RELAENT, value: 24n },
+    { tag: DT.DT_RELACOUNT, value: BigInt(relative.length) },
+  ]);
+  void segments;
+}
+
+/** Writes the dynamic section into the dump: its place is in a writable segment, and the loader's own. */
+function setDynamic(
+  { file, dynamic, writable }: LibraryFile,
+  bytes: DumpedBytes,
+  set: readonly ElfDynamic[],
+): void {
+  const place = findSegment(file, PT.PT_DYNAMIC);
+  const index = writable.findIndex(
+    ({ segment }) =>
+      place !== undefined &&
+      place.address >= segment.address &&
+      place.address < segment.address + BigInt(segment.memorySize),
+  );
+  const segment = writable[index]?.segment;
+  const into = bytes.segments[index];
+  if (place === undefined || segment === undefined || into === undefined) {
+    throw new UnexecError('DYNAMIC_NOT_WRITABLE', 'the dynamic section is in no writable segment');
+  }
+  into.set(encodeDynamic(dynamic, set, place.memorySize), Number(place.address - segment.address));
+}
+
+/** Sections of the writable segments get what was dumped; .bss that holds something is no NOBITS any more. */
+function fillSections({ file, writable }: LibraryFile, { segments }: DumpedBytes): void {
+  for (const [i, { segment }] of writable.entries()) {
+    const bytes = segments[i];
+    if (bytes === undefined) continue;
+    let end = 0;
+    for (const section of file.sections) {
+      const into = Number(section.address - segment.address);
+      if ((section.flags & SHF.SHF_ALLOC) === 0 || into < 0 || into >= bytes.length) continue;
+      if (section.type === SHT.SHT_NOBITS && (section.flags & SHF.SHF_TLS) !== 0) continue;
+      const contents = bytes.subarray(into, into + sectionSize(section));
+      if (section.type === SHT.SHT_NOBITS) {
+        // Names have types: a .bss with bytes in the file is what tools complain of.
+        section.type = SHT.SHT_PROGBITS;
+        section.name = section.name.replace(/^\./, '.unexec.');
+        section.nameOffset = undefined;
+      }
+      section.contents = contents;
+      end = Math.max(end, into + contents.length);
+    }
+    for (const { start, end: to } of uncovered(file, segment, bytes.length)) {
+      file.kept.push({ offset: segment.offset + start, contents: bytes.subarray(start, to) });
+    }
+  }
+}
+
+/** Stretches of a segment that are in no section: a linker's padding, which a program may have used. */
+function uncovered(file: ElfFile, segment: ElfSegment, size: number): { start: number; end: number }[] {
+  const covered = file.sections
+    .filter(section => hasFileBytes(section) && (section.flags & SHF.SHF_ALLOC) !== 0)
+    .map(section => {
+      const start = Number(section.address - segment.address);
+      return { start, end: start + sectionSize(section) };
+    })
+    .filter(({ start, end }) => end > 0 && start < size)
+    .sort((x, y) => x.start - y.start);
+  const gaps: { start: number; end: number }[] = [];
+  let at = 0;
+  for (const { start, end } of covered) {
+    if (start > at) gaps.push({ start: at, end: start });
+    at = Math.max(at, end);
+  }
+  if (at < size) gaps.push({ start: at, end: size });
+  return gaps;
+}
