@@ -13,8 +13,9 @@
  * }
  * ```
  *
- * Linux on x86-64 only. `freeze` traces the program with ptrace(2), which belongs to a thread: call it
- * on the main thread, one freeze at a time.
+ * To run a program and freeze it takes Linux on x86-64: `freeze` and `restart` trace it with ptrace(2), which belongs
+ * to a thread: call them on the main thread, one at a time. `prepare`, `verifyFile` and `restart` of a core work
+ * anywhere.
  *
  * @module
  */

@@ -5,6 +5,7 @@ import { parseVerify, renderVerified } from '../../../cli/commands/verify.ts';
 import { UsageError } from '../../../cli/errors.ts';
 import { PLAIN } from '../../../cli/render.ts';
 import { perlArguments, unexec } from '../../support/command.ts';
+import { conformanceFile } from '../../support/conformance-files.ts';
 import { sandbox } from '../../support/sandbox.ts';
 
 const directory = sandbox('verify-command');
@@ -90,6 +91,26 @@ test('unexec verify finds a frozen file sound, and one that is not what it says 
     outcome.stdout,
     /UNEXEC_IMAGE {2}unexec: the image is wrong: no section begins at 0x\w+ \(\[heap\]\)/,
   );
+});
+
+test('unexec verify looks at each slice of a fat Mach-O file, and says which a finding is about', async t => {
+  const { path } = conformanceFile('fsevents fsevents.node');
+  const sound = await unexec(['verify', path]);
+  t.deepEqual(
+    [sound.status, sound.stdout],
+    [0, `sound ${path}: Mach-O x86_64 bundle, Mach-O arm64 bundle\n`],
+  );
+  const fat = readFileSync(path);
+  // The second fat_arch is at 28, and its offset at 8 in it; what is changed there is in signed code.
+  const slice = fat.readUInt32BE(28 + 8);
+  fat[slice + 0x5000] = (fat[slice + 0x5000] ?? 0) ^ 1;
+  const changed = join(directory, 'changed.node');
+  writeFileSync(changed, fat);
+  const { status, stdout } = await unexec(['verify', '--json', changed]);
+  const [finding, ...others] = JSON.parse(stdout).files[0].findings;
+  t.deepEqual([status, others], [7, []]);
+  t.like(finding, { code: 'MACHO_PAGE_HASH', slice: 'arm64', severity: 'error' });
+  t.is(Math.floor((finding.offset - slice) / 0x5000), 1);
 });
 
 test('a program that is called like a command is frozen by its path', async t => {
