@@ -21,6 +21,9 @@ export { dynamicStrings, type ElfDynamic, readDynamic } from './dynamic.ts';
 export { type DynamicRelocations, readDynamicRelocations } from './dynamic-relocations.ts';
 export { readDynamicSymbols } from './dynamic-symbols.ts';
 export * from './find.ts';
+export type { Insertion } from './grow-hash-tables.ts';
+export * from './import-symbols.ts';
+export * from './import-tables.ts';
 export { type ElfLayout, layoutElf } from './layout.ts';
 export * from './model.ts';
 export { type ElfNote, elfNotes, encodeNotes, type FoundNote, readBuildId, readNotes } from './notes.ts';
@@ -39,5 +42,12 @@ export {
   readSymbols,
 } from './symbols.ts';
 export { isDebugFile, isProgram, type VerifyElfOptions, verifyElf } from './verify/index.ts';
-export { readSymbolVersions, type SymbolVersion } from './versions.ts';
+export {
+  type NeededVersion,
+  readSymbolVersions,
+  readVersionNeeds,
+  type SymbolVersion,
+  type VersionNeed,
+} from './versions.ts';
 export { elfBytes, type Piece, piecesToBytes, writeElf } from './write.ts';
+export { changeDynamic, dynamicCapacity, dynamicSize, encodeDynamic, writeDynamic } from './write-dynamic.ts';

@@ -8,6 +8,7 @@ import type { ByteSource } from '../source.ts';
 import { type FieldValues, type Struct, viewOf } from '../struct.ts';
 import { DT, VER_NDX } from './constants.ts';
 import { badDynamic, bytesOf, dynamicStringTable, readDynamic, tableAt } from './dynamic.ts';
+import { elfHash } from './hash.ts';
 import type { ElfFile } from './model.ts';
 import type { StringTable } from './strings.ts';
 import { Elf64_Verdaux, Elf64_Verdef, Elf64_Vernaux, Elf64_Verneed, LE } from './structs.ts';
@@ -68,13 +69,98 @@ function readDefined(table: ByteSource, names: StringTable, into: Versions): voi
 }
 
 function readNeeded(table: ByteSource, names: StringTable, into: Versions): void {
+  for (const { library, versions } of decodeVersionNeeds(table, names)) {
+    for (const { index, name } of versions) into.set(index, { name, library });
+  }
+}
+
+/**
+ * The indices of the versions that a file itself defines; none for a file without DT_VERDEF.
+ *
+ * @throws FormatError `ELF_BAD_DYNAMIC`, `ELF_BAD_STRING`
+ */
+export function readDefinedVersions(file: ElfFile): number[] {
+  const entries = readDynamic(file);
+  const defined = tableAt(file, entries, DT.DT_VERDEF);
+  const versions: Versions = new Map();
+  if (defined) readDefined(defined, dynamicStringTable(file, entries), versions);
+  return [...versions.keys()];
+}
+
+/** What a file wants of one library. */
+export interface VersionNeed {
+  /** As in DT_NEEDED: `libc.so.6`. */
+  readonly library: string;
+  readonly versions: readonly NeededVersion[];
+}
+
+export interface NeededVersion {
+  readonly name: string;
+  /** VER_FLG_*. */
+  readonly flags: number;
+  /** The index that SHT_GNU_versym uses for this version. */
+  readonly index: number;
+}
+
+/**
+ * The versions that a file wants, by library; none for a file without DT_VERNEED.
+ *
+ * @throws FormatError `ELF_BAD_DYNAMIC`, `ELF_BAD_STRING`
+ */
+export function readVersionNeeds(file: ElfFile): VersionNeed[] {
+  const entries = readDynamic(file);
+  const needed = tableAt(file, entries, DT.DT_VERNEED);
+  return needed ? decodeVersionNeeds(needed, dynamicStringTable(file, entries)) : [];
+}
+
+function decodeVersionNeeds(table: ByteSource, names: StringTable): VersionNeed[] {
   const entries = new ChainReader(table, 'DT_VERNEED');
+  const needs: VersionNeed[] = [];
   for (const [at, { vn_file, vn_aux }] of entries.chain(Elf64_Verneed, 0, ({ vn_next }) => vn_next)) {
     const library = names.at(vn_file);
+    const versions: NeededVersion[] = [];
     for (const [, aux] of entries.chain(Elf64_Vernaux, at + vn_aux, ({ vna_next }) => vna_next)) {
-      into.set(aux.vna_other, { name: names.at(aux.vna_name), library });
+      versions.push({ name: names.at(aux.vna_name), flags: aux.vna_flags, index: aux.vna_other });
     }
+    needs.push({ library, versions });
   }
+  return needs;
+}
+
+/** Contents of an SHT_GNU_verneed section; `nameOffset` gives the place of a name in DT_STRTAB. */
+export function encodeVersionNeeds(
+  needs: readonly VersionNeed[],
+  nameOffset: (name: string) => number,
+): Uint8Array {
+  const { size: needSize } = Elf64_Verneed;
+  const { size: versionSize } = Elf64_Vernaux;
+  const sizes = needs.map(({ versions }) => needSize + versions.length * versionSize);
+  const bytes = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0));
+  const view = viewOf(bytes);
+  let at = 0;
+  for (const [i, { library, versions }] of needs.entries()) {
+    const size = sizes[i] ?? 0;
+    const need = {
+      vn_version: 1,
+      vn_cnt: versions.length,
+      vn_file: nameOffset(library),
+      vn_aux: needSize,
+      vn_next: i + 1 < needs.length ? size : 0,
+    };
+    Elf64_Verneed.write(view, at, need, LE);
+    for (const [j, { name, flags, index }] of versions.entries()) {
+      const version = {
+        vna_hash: elfHash(name),
+        vna_flags: flags,
+        vna_other: index,
+        vna_name: nameOffset(name),
+        vna_next: j + 1 < versions.length ? versionSize : 0,
+      };
+      Elf64_Vernaux.write(view, at + needSize + j * versionSize, version, LE);
+    }
+    at += size;
+  }
+  return bytes;
 }
 
 /** Follows structs that say how far it is to the next one. Each step leads on, and their number is bounded. */

@@ -11,11 +11,10 @@ import { viewOf } from '../../struct.ts';
 import { DT } from '../constants.ts';
 import { bytesOf, readDynamic, tableAt } from '../dynamic.ts';
 import { readDynamicSymbols } from '../dynamic-symbols.ts';
+import { elfHash, gnuHash } from '../hash.ts';
 import type { ElfFile } from '../model.ts';
 import { LE } from '../structs.ts';
 import { error, type Rule } from './rule.ts';
-
-const encoder = new TextEncoder();
 
 /** nbucket, nchain, bucket[nbucket], chain[nchain]; a chain ends with 0 (STN_UNDEF). */
 function* sysvHash(file: ElfFile): Iterable<Finding> {
@@ -56,7 +55,7 @@ function* sysvHash(file: ElfFile): Iterable<Finding> {
 }
 
 /** The layout is told in dynamic-symbols.ts. */
-function* gnuHash(file: ElfFile): Iterable<Finding> {
+function* gnuHashTable(file: ElfFile): Iterable<Finding> {
   const table = tableAt(file, readDynamic(file), DT.DT_GNU_HASH);
   if (table === undefined) return;
   const header = viewOf(bytesOf(table, 'DT_GNU_HASH', 0, 16));
@@ -96,7 +95,7 @@ function* gnuHash(file: ElfFile): Iterable<Finding> {
     for (let symbol = first; symbol < symbols.length; symbol++) {
       const stored = chain.getUint32(4 * (symbol - symoffset), LE);
       const name = symbols[symbol]?.name ?? '';
-      const hash = gnuHashOf(name);
+      const hash = gnuHash(name);
       const fault = symbolFault(hash, stored, bucket, nbuckets, bloom, shift);
       if (fault !== undefined) {
         yield error('ELF_GNU_HASH', `symbol ${symbol} (${JSON.stringify(name)}) of DT_GNU_HASH ${fault}`);
@@ -130,22 +129,4 @@ function symbolFault(
   return 'is refused by the Bloom filter, expected both of its bits set';
 }
 
-/** gABI, "Hashing Function". */
-export function elfHash(name: string): number {
-  let hash = 0;
-  for (const byte of encoder.encode(name)) {
-    hash = ((hash << 4) + byte) >>> 0;
-    const high = hash & 0xf000_0000;
-    hash = (hash ^ (high >>> 24)) & ~high;
-  }
-  return hash >>> 0;
-}
-
-/** dl_new_hash() of glibc. */
-function gnuHashOf(name: string): number {
-  let hash = 5381;
-  for (const byte of encoder.encode(name)) hash = (Math.imul(hash, 33) + byte) >>> 0;
-  return hash;
-}
-
-export const HASH_RULES: readonly Rule[] = [sysvHash, gnuHash];
+export const HASH_RULES: readonly Rule[] = [sysvHash, gnuHashTable];

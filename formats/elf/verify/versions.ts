@@ -10,10 +10,10 @@ import { viewOf } from '../../struct.ts';
 import { DT } from '../constants.ts';
 import { bytesOf, dynamicStringTable, readDynamic, tableAt } from '../dynamic.ts';
 import { readDynamicSymbols } from '../dynamic-symbols.ts';
+import { elfHash } from '../hash.ts';
 import type { ElfFile } from '../model.ts';
 import { Elf64_Verdaux, Elf64_Verdef, Elf64_Vernaux, Elf64_Verneed, LE } from '../structs.ts';
 import { readSymbolVersions } from '../versions.ts';
-import { elfHash } from './hash-tables.ts';
 import { error, type Rule } from './rule.ts';
 
 /** Each symbol's version exists. The reader says which does not. */
