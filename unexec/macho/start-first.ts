@@ -7,6 +7,7 @@
  */
 import { wholeContents } from '../../formats/contents.ts';
 import {
+  contentsSize,
   type FileFixups,
   type MachOFile,
   type MachOSection,
@@ -15,6 +16,7 @@ import {
   S,
   SECTION_TYPE,
   type SegmentCommand,
+  sectionSource,
   segmentsOf,
 } from '../../formats/macho/index.ts';
 import { viewOf } from '../../formats/struct.ts';
@@ -28,6 +30,7 @@ const NEXT = 0xfffn << 51n;
  * Changes the contents of the segment that holds the constructors.
  *
  * @returns how many were before it and now are behind
+ * @throws FormatError `MACHO_BAD_SECTION` for a section of them that is not within its segment
  */
 export function putStartFirst(file: MachOFile, reserve: Reserve): number {
   const fixups = readFixups(file);
@@ -62,6 +65,7 @@ function move(
   const type = section.flags & SECTION_TYPE;
   const width = type === S.S_MOD_INIT_FUNC_POINTERS ? 8 : 4;
   if ((width === 4 && type !== S.S_INIT_FUNC_OFFSETS) || section.size === 0n) return 0;
+  const count = Math.floor(contentsSize(sectionSource(file, section)) / width);
   const end = section.addr + section.size;
   // Opcodes name the place that they bind, so these do not move along.
   const isBound =
@@ -70,11 +74,8 @@ function move(
 
   const contents = wholeContents(segment.contents ?? new Uint8Array()).slice();
   const view = viewOf(contents);
-  const first = Number(section.addr - segment.vmaddr);
-  const places = Array.from(
-    { length: Math.floor(Number(section.size) / width) },
-    (_, i) => first + i * width,
-  );
+  const first = section.offset - segment.fileoff;
+  const places = Array.from({ length: count }, (_, i) => first + i * width);
   const next = style === 'chained' && width === 8 ? NEXT : 0n;
   const read = (at: number): bigint =>
     width === 8 ? view.getBigUint64(at, true) & ~next : BigInt(view.getUint32(at, true));

@@ -6,6 +6,7 @@
  * @module
  */
 import { basename } from 'node:path';
+import { hex } from '../../formats/errors.ts';
 import {
   atAddress,
   contentsSize,
@@ -37,7 +38,7 @@ import { type FoundPointers, findPointers, type Run } from './restart/found-poin
 import { settleOutward } from './restart/outward.ts';
 import type { Patch } from './restart-macho/dump-segment.ts';
 import { placeIn, planFixups } from './restart-macho/fixup-plan.ts';
-import { settleInitialisers } from './restart-macho/initialisers.ts';
+import { initialiserSlots, settleInitialisers } from './restart-macho/initialisers.ts';
 import { encodeReserveNotes } from './restart-macho/notes.ts';
 import { nameOfPlace } from './restart-macho/place-name.ts';
 import { programRanges } from './restart-macho/program-ranges.ts';
@@ -114,10 +115,16 @@ export async function writeRestart(input: RestartInput, target: TargetFile): Pro
   if (input.strict) refuseDoubtful(input.path, found, outward.lost, doubtful);
 
   // 4. What must be fixed, and which initialisers run again.
-  const targets = targetsOf(fixups);
+  const startSlot = reserve && reserve.address + BigInt(unexec_reserve.offsets.start);
+  const targets = targetsAt(fixups, [
+    ...initialiserSlots(file),
+    ...(startSlot === undefined ? [] : [startSlot]),
+  ]);
   const targetOf = (address: bigint): bigint | undefined => targets.get(address) ?? plainWord(file, address);
-  const start = reserve && targetOf(reserve.address + BigInt(unexec_reserve.offsets.start));
+  const start = startSlot && targetOf(startSlot);
   const initialisers = settleInitialisers(file, start, targetOf);
+  if (zone !== undefined && !initialisers.some(({ keepsStart }) => keepsStart))
+    throw noStart(input.path, start);
   const unfixed = new Set(initialisers.flatMap(settled => settled.unfixed));
   const plan = planFixups({
     file,
@@ -232,11 +239,23 @@ function withoutPointers(file: MachOFile, reserve: Reserve | undefined): Map<num
   return new Map([[index, [{ start: offset, end: offset + BLOCKS_OFFSET }]]]);
 }
 
-function targetsOf({ rebases }: FileFixups): Map<bigint, bigint> {
+/** What the rebases of the file say of these words. Of all words it would be millions, more than a Map holds. */
+function targetsAt({ rebases }: FileFixups, slots: Iterable<bigint>): Map<bigint, bigint> {
+  const wanted = new Set(slots);
   const targets = new Map<bigint, bigint>();
-  for (const { address, target } of rebases) targets.set(address, target);
+  for (const [i, address] of rebases.addresses.entries()) {
+    if (wanted.has(address)) targets.set(address, rebases.targets[i] ?? 0n);
+  }
   return targets;
 }
+
+/** In the next life nobody would put the zone under malloc again. */
+const noStart = (path: string, start: bigint | undefined): UnexecError =>
+  new UnexecError(
+    'RUNTIME_DAMAGED',
+    `${path} has a zone, but the constructor that starts it (${start === undefined ? 'struct unexec_reserve names none' : `at ${hex(start)}`}) is in no section of constructors`,
+    { path, hint: "link unexec's runtime unchanged, and without tools that remove constructors" },
+  );
 
 function wordAt(file: MachOFile, address: bigint): Uint8Array | undefined {
   const contents = atAddress(file, address);

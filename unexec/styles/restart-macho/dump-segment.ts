@@ -180,15 +180,9 @@ class ChainWriter {
   readonly #all: Float64Array;
 
   constructor(job: SegmentJob, chain: ChainEncoding) {
-    const { dumped, kept, bound, added } = job.fixups;
     this.#job = job;
     this.#chain = chain;
-    this.#all = mergeOffsets(
-      dumped,
-      kept,
-      bound,
-      added.map(({ offset }) => offset),
-    );
+    this.#all = allOffsets(job.fixups);
     this.pageStarts = new Uint16Array(chainedPages(this.#all, chain.pageSize));
   }
 
@@ -226,6 +220,15 @@ class ChainWriter {
     }
   }
 }
+
+/** Everything of a segment that is chained, ascending. */
+export const allOffsets = ({ dumped, kept, bound, added }: SegmentFixups): Float64Array =>
+  mergeOffsets(
+    dumped,
+    kept,
+    bound,
+    added.map(({ offset }) => offset),
+  );
 
 /** Pages up to the last one with a fixup. */
 export function chainedPages(offsets: Float64Array, pageSize: number): number {

@@ -8,12 +8,15 @@
  * @module
  */
 import {
+  contentsSize,
+  findSegment,
   type MachOFile,
   type MachOSection,
-  readContents,
   S,
   SECTION_TYPE,
-  type SegmentCommand,
+  sectionContents,
+  sectionSource,
+  sectionsOf,
   segmentsOf,
 } from '../../../formats/macho/index.ts';
 import { viewOf } from '../../../formats/struct.ts';
@@ -25,6 +28,8 @@ export interface SettledInitialisers {
   readonly changed: MachOSection;
   /** Entries that no longer run. */
   readonly dropped: number;
+  /** The entry that is left is that of the runtime. */
+  readonly keepsStart: boolean;
   /** Addresses (of the file) of words that no longer are pointers which the loader must fix. */
   readonly unfixed: readonly bigint[];
 }
@@ -34,6 +39,7 @@ export interface SettledInitialisers {
  * that it points to.
  *
  * @param start address of the runtime's constructor; undefined where the program has no runtime
+ * @throws FormatError `MACHO_BAD_SECTION` for one that is not within its segment
  */
 export function settleInitialisers(
   file: MachOFile,
@@ -44,10 +50,10 @@ export function settleInitialisers(
     segment.sections.flatMap(section => {
       if (section.size === 0n) return [];
       if (sectionType(section) === S.S_MOD_INIT_FUNC_POINTERS) {
-        return [settle(section, 8, pointerTargets(section, targetOf), start)];
+        return [settle(section, 8, pointerTargets(file, section, targetOf), start)];
       }
       if (sectionType(section) === S.S_INIT_FUNC_OFFSETS) {
-        return [settle(section, 4, offsetTargets(file, segment, section), start)];
+        return [settle(section, 4, offsetTargets(file, section), start)];
       }
       return [];
     }),
@@ -75,22 +81,33 @@ function settle(
     index < 0 || width === 4
       ? []
       : targets.flatMap((_, i) => (i === index ? [] : [section.addr + BigInt(i * width)]));
-  return { section, changed, dropped: targets.length - (index < 0 ? 0 : 1), unfixed };
+  return { section, changed, dropped: targets.length - (index < 0 ? 0 : 1), keepsStart: index >= 0, unfixed };
 }
 
+/** Addresses of all pointers to initialisers. */
+export function* initialiserSlots(file: MachOFile): Iterable<bigint> {
+  for (const section of sectionsOf(file)) {
+    if (sectionType(section) !== S.S_MOD_INIT_FUNC_POINTERS) continue;
+    const { length } = pointerTargets(file, section, () => undefined);
+    for (let i = 0; i < length; i++) yield section.addr + BigInt(i * 8);
+  }
+}
+
+/** The size of a section is what its segment has bytes for: a hostile one is no 2^60 pointers. */
 const pointerTargets = (
-  { addr, size }: MachOSection,
+  file: MachOFile,
+  section: MachOSection,
   targetOf: (address: bigint) => bigint | undefined,
 ): (bigint | undefined)[] =>
-  Array.from({ length: Math.floor(Number(size) / 8) }, (_, i) => targetOf(addr + BigInt(i * 8)));
+  Array.from({ length: Math.floor(contentsSize(sectionSource(file, section)) / 8) }, (_, i) =>
+    targetOf(section.addr + BigInt(i * 8)),
+  );
 
-function offsetTargets(file: MachOFile, segment: SegmentCommand, section: MachOSection): bigint[] {
-  const header = segmentsOf(file).find(({ segname }) => segname === '__TEXT')?.vmaddr ?? 0n;
-  const at = Number(section.addr - segment.vmaddr);
-  const bytes = readContents(segment.contents ?? new Uint8Array(), at, Number(section.size));
-  const view = viewOf(bytes);
+function offsetTargets(file: MachOFile, section: MachOSection): bigint[] {
+  const header = findSegment(file, '__TEXT')?.vmaddr ?? 0n;
+  const view = viewOf(sectionContents(file, section));
   return Array.from(
-    { length: Math.floor(bytes.length / 4) },
+    { length: Math.floor(view.byteLength / 4) },
     (_, i) => header + BigInt(view.getUint32(i * 4, true)),
   );
 }

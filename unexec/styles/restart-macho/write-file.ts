@@ -34,6 +34,7 @@ import type { TargetFile } from '../../target-file.ts';
 import { NOTES_OFFSET, NOTES_ROOM, type StartedZone } from '../../zones/reserve.ts';
 import type { Run } from '../restart/found-pointers.ts';
 import {
+  allOffsets,
   type ChainEncoding,
   chainedPages,
   dumpSegment,
@@ -156,16 +157,21 @@ function checkChainable({ file, plan }: FilePlan, { pageSize }: ChainEncoding): 
   for (const [index, { vmaddr, segname }] of segmentsOf(file).entries()) {
     const fixups = plan[index];
     if (fixups === undefined) continue;
-    for (const offset of fixups.dumped) {
-      if (offset % 4 === 0 && offset % pageSize <= pageSize - 8) continue;
+    const written = [
+      ...unchainable(fixups.dumped, pageSize),
+      ...unchainable(
+        fixups.added.map(({ offset }) => offset),
+        pageSize,
+      ),
+    ];
+    for (const offset of written) {
       reasons.push({
         code: 'POINTER_UNALIGNED',
         what: `the pointer at ${nameOfPlace(file, vmaddr + BigInt(offset))} is at no multiple of 4 bytes, or across two pages`,
         remedy: 'link the program with -Wl,-no_fixup_chains',
       });
-      if (reasons.length >= 20) break;
     }
-    if (chainedPages(fixups.dumped, pageSize) > MAX_CHAINED_PAGES) {
+    if (chainedPages(allOffsets(fixups), pageSize) > MAX_CHAINED_PAGES) {
       reasons.push({
         code: 'TOO_MANY_PAGES',
         what: `segment ${segname} has pointers on more than ${MAX_CHAINED_PAGES} pages of ${hex(pageSize)} bytes, the most that a chain can begin on`,
@@ -180,6 +186,18 @@ function checkChainable({ file, plan }: FilePlan, { pageSize }: ChainEncoding): 
     { reasons },
   );
 }
+
+/** Of each segment, the first few of the offsets that a chain cannot hold. */
+function unchainable(offsets: ArrayLike<number>, pageSize: number): number[] {
+  const found: number[] = [];
+  for (let i = 0; i < offsets.length && found.length < MOST_UNALIGNED; i++) {
+    const offset = offsets[i] ?? 0;
+    if (offset % 4 !== 0 || offset % pageSize > pageSize - 8) found.push(offset);
+  }
+  return found;
+}
+
+const MOST_UNALIGNED = 20;
 
 /** Puts changed sections of initialisers in the place of the old ones. */
 function settleSections(file: MachOFile, initialisers: readonly SettledInitialisers[]): void {
