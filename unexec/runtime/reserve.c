@@ -12,6 +12,24 @@
 #endif
 #include "unexec.h"
 #include "zone.h"
+#include <stdlib.h>
+
+#if defined(__APPLE__)
+#define UNEXEC_LAST(section_name)
+#define UNEXEC_LAST_START NULL
+#else
+#define UNEXEC_LAST(section_name) __attribute__((section(section_name), used))
+#define UNEXEC_LAST_START last_start
+/* Without a priority, and so behind those of the program. */
+__attribute__((constructor, noinline)) static void last_start(void)
+{
+    __asm__ volatile("" ::: "memory");
+}
+#endif
+
+/* What of the runtime lies behind these may begin anew as well: it asks which life it is. */
+static char last_data[1] UNEXEC_LAST(".data.unexec_last") = {1};
+static char last_bss[1] UNEXEC_LAST(".bss.unexec_last");
 
 /* The magic is not written as a string constant, of which a compiler may keep a second copy. */
 struct unexec_reserve unexec_reserve __attribute__((aligned(16), used)) = {
@@ -19,12 +37,48 @@ struct unexec_reserve unexec_reserve __attribute__((aligned(16), used)) = {
     .offset = 0,
     .size = 0,
     .start = unexec_zone_start,
+    .last_data = last_data,
+    .last_bss = last_bss,
+    .last_start = UNEXEC_LAST_START,
 };
 
 /* Generation + 1 of the life in which it last ran; 0 before the first. */
 static uint64_t started;
 
-__attribute__((constructor(101))) void unexec_zone_start(void)
+/*
+ * libstdc++ up to GCC 12 constructs std::cout and the others from a constructor of every file that includes
+ * <iostream>, and flushes them when its destructor runs. Those have run in the first life; std::ios_base::Init counts.
+ */
+#if defined(__APPLE__)
+static void start_streams(void) {}
+#else
+extern void make_streams(void *) __asm__("_ZNSt8ios_base4InitC1Ev") __attribute__((weak));
+extern void flush_streams(void *) __asm__("_ZNSt8ios_base4InitD1Ev") __attribute__((weak));
+static char init; /* std::ios_base::Init, which is empty */
+
+static void end_streams(void)
+{
+    flush_streams(&init);
+}
+
+static void start_streams(void)
+{
+    if (make_streams == NULL || flush_streams == NULL)
+        return;
+    make_streams(&init);
+    atexit(end_streams);
+}
+#endif
+
+#if defined(__APPLE__)
+#define UNEXEC_FIRST __attribute__((constructor(101)))
+#else
+/* As a constructor of priority 100, which is before all of a program's own; compilers warn of the attribute. */
+__attribute__((section(".init_array.00100"), used)) static void (*const first_start)(void) = unexec_zone_start;
+#define UNEXEC_FIRST
+#endif
+
+UNEXEC_FIRST void unexec_zone_start(void)
 {
     int has_reserve = unexec_heap_begin_life();
     const struct unexec_zone_header *header = unexec_reserve_zone();
@@ -33,6 +87,8 @@ __attribute__((constructor(101))) void unexec_zone_start(void)
         return;
     started = life;
     unexec_malloc_start();
+    if (life > 1)
+        start_streams();
 }
 
 int unexec_restarted(void)

@@ -21,6 +21,14 @@ struct unexec_reserve {
     int64_t offset;      /* from this struct to the first byte of the reserve, so that no fixup is needed; 0: none */
     uint64_t size;       /* bytes, a multiple of 16 KiB */
     void (*start)(void); /* the constructor that runs again in every life; all others ran in the first one */
+    /*
+     * Where the program ends in .data, in .bss and in the list of constructors, if the runtime is the last object
+     * before the libraries. A static program has libraries behind that, the C library for one, whose variables
+     * belong to one life: they begin anew, and their constructors run again.
+     */
+    char *last_data;
+    char *last_bss;
+    void (*last_start)(void); /* NULL in Mach-O files, which have no libraries in them */
 };
 extern struct unexec_reserve unexec_reserve;
 

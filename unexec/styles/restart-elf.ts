@@ -37,6 +37,7 @@ import { settleInitialisers } from './restart-elf/initialisers.ts';
 import { loadersWords } from './restart-elf/loaders-words.ts';
 import { nameOfPlace } from './restart-elf/place-name.ts';
 import { planRelocations, wordReader } from './restart-elf/relocation-plan.ts';
+import { isStatic, librariesStretches, programEnds } from './restart-elf/static-libraries.ts';
 import { planTables } from './restart-elf/tables.ts';
 import {
   type AddressStretch,
@@ -74,6 +75,7 @@ export async function writeRestartElf(input: RestartInput, target: TargetFile) {
   const types = dynamicTypes(file.header.machine);
   const reserve = findReserve(file);
   const zone = readZone(reserve, first);
+  const ends = isStatic(file) ? programEnds(file, input.path, reserve, targetOf) : undefined;
   const heap =
     reserve?.base === undefined ? undefined : { base: reserve.base, highWater: zone?.highWater ?? 0 };
 
@@ -81,6 +83,7 @@ export async function writeRestartElf(input: RestartInput, target: TargetFile) {
   const words = loadersWords(file, present);
   const always = [
     ...loadersStretches(file),
+    ...(ends === undefined ? [] : librariesStretches(file, ends)),
     ...words.others,
     ...words.symbols.filter(({ type }) => type !== types.absolute).map(wordAt),
   ];
@@ -110,7 +113,7 @@ export async function writeRestartElf(input: RestartInput, target: TargetFile) {
 
   // 4. Which initialisers run again, and the relocations.
   const start = reserve && targetOf(reserve.address + BigInt(unexec_reserve.offsets.start));
-  const initialisers = settleInitialisers(file, start, targetOf);
+  const initialisers = settleInitialisers(file, { start, lastStart: ends?.lastStart }, targetOf);
   const added = [...outward.added].flatMap(([index, binds]) =>
     binds.map(({ offset, like }) => ({
       address: (file.segments[index]?.address ?? 0n) + BigInt(offset),

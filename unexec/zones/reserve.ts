@@ -22,6 +22,10 @@ export const unexec_reserve = struct({
   size: u64,
   /** Address of the constructor that runs again in every life. */
   start: u64,
+  /** Where the program's own variables end, and the last of its constructors; what follows is of static libraries. */
+  last_data: u64,
+  last_bss: u64,
+  last_start: u64,
 });
 export type unexec_reserve = Value<typeof unexec_reserve>;
 
@@ -52,6 +56,9 @@ export const BLOCKS_OFFSET = NOTES_OFFSET + NOTES_ROOM;
 
 /** A reserve is a multiple of this, whatever the page size of the machine. */
 export const RESERVE_UNIT = 16384;
+
+/** Of the machines that there are, bytes. */
+const PAGE_SIZES: ReadonlySet<bigint> = new Set([0x1000n, 0x4000n, 0x1_0000n]);
 
 /** The zone in a process that has started it. */
 export interface StartedZone {
@@ -91,6 +98,7 @@ export function readZoneHeader(head: Uint8Array, reserveSize: number): StartedZo
     });
   }
   if (used > size) throw damaged('used', `${used}, expected at most ${size}`);
+  if (!PAGE_SIZES.has(page_size)) throw damaged('page_size', `${page_size}, expected 4096, 16384 or 65536`);
   if (overflow !== 0n) {
     throw new UnexecError(
       'ZONE_OVERFLOW',

@@ -3,6 +3,7 @@
  * but for the runtime's `start`, which is made for it. Programs of old libcs and static ones walk their lists
  * by symbols rather than by the dynamic section, so the lists cannot be made shorter: every entry that must
  * not run becomes `start`, which does its work once in a life, or else `_init`, which the start files leave empty.
+ * Of a static program's libraries, whose variables begin anew, the initialisers run again.
  * Facts: glibc 2.36, csu/libc-start.c (call_init) and 2.31, csu/elf-init.c (__libc_csu_init); gABI 4.1,
  * "Initialization and Termination Functions".
  *
@@ -37,11 +38,12 @@ export interface SettledInitialisers {
 
 /**
  * @param start address of the runtime's constructor; undefined where the program has no runtime
+ * @param lastStart of a static program: what is not between `start` and this one is a library's
  * @param targetOf what an entry of a list calls
  */
 export function settleInitialisers(
   file: ElfFile,
-  start: bigint | undefined,
+  { start, lastStart }: { readonly start: bigint | undefined; readonly lastStart: bigint | undefined },
   targetOf: (address: bigint) => bigint,
 ): SettledInitialisers {
   const harmless = new Set(crtFunctions(file));
@@ -49,8 +51,10 @@ export function settleInitialisers(
   const redirected = new Map<bigint, bigint>();
   if (instead === undefined) return { redirected, dropped: 0 };
   for (const list of initialiserLists(file)) {
-    for (let address = list.start; address + WORD <= list.end; address += WORD) {
-      const target = targetOf(address);
+    const entries = entriesOf(list, targetOf);
+    for (const [address, target] of lastStart === undefined
+      ? entries
+      : ofProgram(entries, start, lastStart)) {
       if (target === start || target === instead || target === 0n || harmless.has(target)) continue;
       redirected.set(address, instead);
     }
@@ -59,6 +63,26 @@ export function settleInitialisers(
 }
 
 const WORD = 8n;
+
+type Entry = readonly [address: bigint, target: bigint];
+
+function entriesOf({ start, end }: AddressStretch, targetOf: (address: bigint) => bigint): Entry[] {
+  const entries: Entry[] = [];
+  for (let address = start; address + WORD <= end; address += WORD)
+    entries.push([address, targetOf(address)]);
+  return entries;
+}
+
+/** A list in which neither is has no entry of a library: those for before everything else are programs' only. */
+function ofProgram(
+  entries: readonly Entry[],
+  start: bigint | undefined,
+  lastStart: bigint,
+): readonly Entry[] {
+  const first = entries.findIndex(([, target]) => target === start);
+  const last = entries.findIndex(([, target]) => target === lastStart);
+  return entries.slice(Math.max(0, first), last < 0 ? entries.length : last + 1);
+}
 
 /** What the compiler's start files put into the lists: it does nothing a second time. */
 function crtFunctions(file: ElfFile): bigint[] {
