@@ -18,3 +18,9 @@ export {
 export type { OutwardSlots } from './pointers/outward-list.ts';
 export type { PairedModule, PairedRange, ScannedModule, ScannedRange, Skipped } from './pointers/ranges.ts';
 export { type DoubtfulWord, type PointerScan, type RangeScan, scanPointers } from './pointers/scan.ts';
+export {
+  type ContradictedWord,
+  compareThree,
+  type SettledComparison,
+  type ThirdRun,
+} from './pointers/third-run.ts';
