@@ -22,19 +22,6 @@ export function joinStretches(stretches: readonly Stretch[]): Stretch[] {
   return joined;
 }
 
-/** What of `[0, size)` is in none of the joined stretches. */
-export function gapsBetween(joined: readonly Stretch[], size: number): Stretch[] {
-  const gaps: Stretch[] = [];
-  let position = 0;
-  for (const { start, end } of joined) {
-    if (start > position) gaps.push({ start: position, end: Math.min(start, size) });
-    position = Math.max(position, end);
-    if (position >= size) return gaps;
-  }
-  if (position < size) gaps.push({ start: position, end: size });
-  return gaps;
-}
-
 /** Whether the byte at `offset` is in one of the joined stretches. */
 export function isWithin(joined: readonly Stretch[], offset: number): boolean {
   const index = firstEndingAfter(joined, offset);
