@@ -106,6 +106,27 @@ function* unknown({ file }: Subject): Iterable<Finding> {
 
 const KNOWN: ReadonlySet<number> = new Set(Object.values(LC));
 
+/** LLVM's reader, as mach-o/loader.h: "obsolete" commands, "internal" ones and those of prebinding. */
+function* obsolete({ file }: Subject): Iterable<Finding> {
+  for (const [what, { cmd }, offset] of othersOf(file.commands)) {
+    if (!OBSOLETE.has(cmd)) continue;
+    yield strict('MACHO_OBSOLETE_COMMAND', `${what} is obsolete, expected none that tools refuse`, {
+      offset,
+    });
+  }
+}
+
+const OBSOLETE: ReadonlySet<number> = new Set([
+  LC.LC_SYMSEG,
+  LC.LC_LOADFVMLIB,
+  LC.LC_IDFVMLIB,
+  LC.LC_IDENT,
+  LC.LC_FVMFILE,
+  LC.LC_PREPAGE,
+  LC.LC_PREBOUND_DYLIB,
+  LC.LC_PREBIND_CKSUM,
+]);
+
 /** stringOverflow(): an lc_str begins and ends within its command. */
 const STRINGS: ReadonlyMap<number, readonly [of: Struct<unknown>, at: number]> = new Map<
   number,
@@ -260,6 +281,7 @@ export const COMMAND_RULES: readonly Rule[] = [
   sizes,
   alignment,
   unknown,
+  obsolete,
   strings,
   uuid,
   installName,

@@ -8,6 +8,7 @@ import type { Finding } from '../../finding.ts';
 import { viewOf } from '../../struct.ts';
 import { MH, S } from '../constants.ts';
 import { isZeroFill, sectionType } from '../find.ts';
+import { commandsEndAsRead } from '../header-room.ts';
 import type { MachOSection } from '../model.ts';
 import { POINTER_SIZE } from '../opcode-stream.ts';
 import { LE } from '../structs.ts';
@@ -201,6 +202,24 @@ function* keyFaults(view: DataView, section: MachOSection): Iterable<Finding> {
   }
 }
 
+/** LLVM's reader, as the linker of objects: relocations are behind the commands and within the file. */
+function* relocations({ file, segments, size }: Subject): Iterable<Finding> {
+  for (const [, section] of sectionsIn(segments)) {
+    const { reloff, nreloc } = section;
+    const end = reloff + RELOCATION_SIZE * nreloc;
+    const isBehind = nreloc === 0 || reloff >= commandsEndAsRead(file);
+    if (reloff <= size && end <= size && isBehind) continue;
+    yield strict(
+      'MACHO_SECTION_RELOCATIONS',
+      `${nameOfSection(section)} has ${nreloc} relocations at ${hex(reloff)}, expected them behind the load commands and within the file's ${hex(size)} bytes`,
+      { offset: reloff },
+    );
+  }
+}
+
+/** struct relocation_info. */
+const RELOCATION_SIZE = 8;
+
 export const SECTION_RULES: readonly Rule[] = [
   inSegments,
   offsets,
@@ -208,6 +227,7 @@ export const SECTION_RULES: readonly Rule[] = [
   alignment,
   names,
   zeroFill,
+  relocations,
   threadLocals,
 ];
 

@@ -30,10 +30,20 @@ const { VM_PROT_READ: R, VM_PROT_WRITE: W, VM_PROT_EXECUTE: X } = VM_PROT;
 const ARM_PAGE_ZERO = 0x1_0000_0000n;
 const X86_PAGE_ZERO = 0x1000n;
 
-/** "filesize exceeds vmsize"; "vm range wraps". That bytes are in the file is what the reader demands. */
-function* sizes({ file, segments }: Subject): Iterable<Finding> {
+/**
+ * "filesize exceeds vmsize"; "vm range wraps". That bytes are in the file is what the reader demands, and tools
+ * that also the place of none is.
+ */
+function* sizes({ file, segments, size }: Subject): Iterable<Finding> {
   for (const segment of segments) {
     const name = nameOfSegment(segment);
+    if (segment.fileoff > size) {
+      yield strict(
+        'MACHO_SEGMENT_PAST_END',
+        `fileoff of ${name} is ${hex(segment.fileoff)}, expected within the file's ${hex(size)} bytes`,
+        placeOf(segment),
+      );
+    }
     // Segments that are not mapped (__LLVM, __DWARF of Go) have no memory and no permissions.
     const isMapped = segment.vmsize > 0n || segment.initprot !== 0;
     if (file.header.filetype !== MH.MH_OBJECT && isMapped && BigInt(segment.filesize) > segment.vmsize) {

@@ -44,6 +44,7 @@ testBreakages([
     'info',
     replaced(LC.LC_UUID, 0x8000_00f0),
   ],
+  ['a command of another age', 'strict', 'MACHO_OBSOLETE_COMMAND', 'info', replaced(LC.LC_UUID, LC.LC_IDENT)],
   [
     'a library whose name is outside of its command',
     'error',

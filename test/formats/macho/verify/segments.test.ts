@@ -23,6 +23,13 @@ const renamed =
 
 testBreakages([
   [
+    'a place beyond the end of the file',
+    'strict',
+    'MACHO_SEGMENT_PAST_END',
+    'chained',
+    segment64('__PAGEZERO', SEGMENT.fileoff, 0x1000_0000),
+  ],
+  [
     'more bytes than memory',
     'error',
     'MACHO_SEGMENT_FILESIZE',
@@ -350,6 +357,20 @@ testBreakages([
     'MACHO_THREAD_LOCALS',
     'info',
     file => file.set64(file.u32(file.section('__thread_vars') + SECTION.offset) + 8, 7),
+  ],
+  [
+    'relocations over the load commands',
+    'strict',
+    'MACHO_SECTION_RELOCATIONS',
+    'chained',
+    section32('__data', 60, 3),
+  ],
+  [
+    'relocations beyond the end of the file',
+    'strict',
+    'MACHO_SECTION_RELOCATIONS',
+    'object',
+    section32('__text', 56, 0xfff_fff0),
   ],
 ]);
 
