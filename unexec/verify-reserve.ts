@@ -12,7 +12,6 @@ import {
   atAddress as elfAtAddress,
   elfNotes,
   isProgram,
-  PT,
   readNotes as readRecords,
 } from '../formats/elf/index.ts';
 import { FormatError, hex } from '../formats/errors.ts';
@@ -50,8 +49,6 @@ interface ReserveView {
   /** As it is in a manifest. */
   readonly arch: string;
   readonly find: () => { readonly base: bigint | undefined; readonly size: number } | undefined;
-  /** Whether a segment has this much memory there. */
-  readonly holds: (address: bigint, size: number) => boolean;
   /** What the file has from an address on, to the end of its segment's bytes. */
   readonly at: (address: bigint) => Contents | undefined;
   /** The notes of ours. */
@@ -70,10 +67,6 @@ export function verifyMachOReserve(file: MachOFile): VerifiedReserve {
   return verify({
     arch: file.header.cputype === CPU_TYPE.CPU_TYPE_ARM64 ? 'aarch64' : 'x86_64',
     find: () => findMachOReserve(file),
-    holds: (address, size) =>
-      segmentsOf(file).some(
-        ({ vmaddr, vmsize }) => address >= vmaddr && address + BigInt(size) <= vmaddr + vmsize,
-      ),
     at,
     records: base => {
       const contents = at(base + BigInt(NOTES_OFFSET));
@@ -90,11 +83,6 @@ export function verifyElfReserve(file: ElfFile): VerifiedReserve {
   return verify({
     arch: file.header.machine === EM.EM_AARCH64 ? 'aarch64' : 'x86_64',
     find: () => findElfReserve(file),
-    holds: (base, size) =>
-      file.segments.some(
-        ({ type, address, memorySize }) =>
-          type === PT.PT_LOAD && base >= address && base + BigInt(size) <= address + BigInt(memorySize),
-      ),
     at: address => elfAtAddress(file, address),
     records: () => elfNotes(file),
     more: () => [],
@@ -106,10 +94,6 @@ function verify(view: ReserveView): VerifiedReserve {
     const reserve = view.find();
     if (reserve?.base === undefined) return NONE;
     const { base, size } = reserve;
-    if (!view.holds(base, size)) {
-      const what = `the reserve is ${hex(base)} to ${hex(base + BigInt(size))}, expected within a segment`;
-      return { state: 'prepared', findings: [wrong(what)] };
-    }
     const zone = readZone(view, base, size);
     if (zone === undefined) return { state: 'prepared', findings: [] };
     const faults = [...beyondZone(view, base, zone), ...noteFaults(view, base, zone), ...view.more(base)];

@@ -95,7 +95,7 @@ const faults: readonly (readonly [what: string, message: RegExp, spoil: Spoil])[
   ],
   [
     'a reserve outside of the program',
-    /expected within a segment/,
+    /expected the end of a writable segment/,
     bytes => {
       const at = Buffer.from(bytes.buffer).indexOf(RESERVE_MAGIC);
       Buffer.from(bytes.buffer).writeBigInt64LE(0x7000_0000n, at + 16);
