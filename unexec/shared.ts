@@ -21,6 +21,8 @@ export interface SharedOptions extends Pick<FreezeOptions, 'env' | 'stdio' | 'si
   readonly init?: string;
   /** Variables that differ between runs and may be zeroed, by their symbols. */
   readonly scratch?: readonly string[];
+  /** Relative relocations: compact ones (DT_RELR) where the C library takes them (default), or never. */
+  readonly relocations?: 'relr' | 'rela';
   /** How long the initialiser may take, milliseconds. Default: 60,000. */
   readonly timeout?: number;
 }
@@ -73,7 +75,14 @@ export async function freezeLibrary(
     source = new FileSource(path);
     const file = readElf(source);
     const written = await writeShared(
-      { file, path, runs: { a, b }, init: options.init, scratch: options.scratch ?? [] },
+      {
+        file,
+        path,
+        runs: { a, b },
+        init: options.init,
+        scratch: options.scratch ?? [],
+        relocations: options.relocations,
+      },
       output,
     );
 

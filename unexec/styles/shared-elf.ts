@@ -16,6 +16,7 @@ import { encodeZones } from '../zones/note.ts';
 import { layOutBlocks } from './shared-elf/block-layout.ts';
 import { compareRuns } from './shared-elf/compare-runs.ts';
 import { dumpBytes, fillWords, patcher } from './shared-elf/dumped-bytes.ts';
+import { planImports, takesCompact } from './shared-elf/imports.ts';
 import { readLibrary } from './shared-elf/library-file.ts';
 import { placesOf } from './shared-elf/places.ts';
 import { refuseLeftovers, refuseWords } from './shared-elf/refusals.ts';
@@ -33,6 +34,8 @@ export interface SharedInput {
   readonly init: string | undefined;
   /** Variables that may be zeroed. */
   readonly scratch: readonly string[];
+  /** Relative relocations: compact ones where the C library takes them (default), or never. */
+  readonly relocations: 'relr' | 'rela' | undefined;
 }
 
 export interface SharedWritten {
@@ -70,14 +73,16 @@ export async function writeShared(input: SharedInput, target: TargetFile): Promi
   const compared = compareRuns(library, runs, scratch);
   refuseWords(library, compared);
 
-  // 3. The order of the blocks, and from here on everything has its address in the new file.
+  // 3. What it imports, and the order of the blocks. From here on everything has its address in the new file.
   const layout = layOutBlocks(compared.pairs);
+  const compact = input.relocations !== 'rela' && takesCompact(library, compared.a);
+  const imports = planImports(library, compared, compact);
   const bytes = dumpBytes(library, compared, layout, scratch);
   const segments = addSegments(library, layout.size);
   const places = placesOf(compared, layout, segments);
 
   // 4. The relocations, and every word as it is before them.
-  const relocations = planRelocations(library, compared, places);
+  const relocations = planRelocations(library, compared, places, imports);
   fillWords(patcher(library, bytes, segments.heap.address), relocations.relative, [
     ...compared.zeroed.map(places.placeOf),
     ...relocations.symbolic.map(({ offset }) => offset),
@@ -86,7 +91,6 @@ export async function writeShared(input: SharedInput, target: TargetFile): Promi
   // 5. The notes, and the file.
   const used = Array.from({ length: compared.pairs.count }, (_, i) => compared.pairs.extent(i).size);
   const blocks = { count: used.length, bytes: used.reduce((sum, size) => sum + size, 0) };
-  const compact = library.relr.length > 0;
   const manifest: SharedManifest = {
     version: MANIFEST_VERSION,
     tool: VERSION,
@@ -120,6 +124,7 @@ export async function writeShared(input: SharedInput, target: TargetFile): Promi
       segments,
       bytes,
       relocations,
+      imports,
       compact,
       initialiser: initialiserOf(runs.a, init),
       notes: [

@@ -5,6 +5,7 @@
  * @module
  */
 import {
+  atAddress,
   type DynamicTypes,
   dynamicTypes,
   type ElfDynamic,
@@ -25,6 +26,7 @@ import {
   SHT,
   type SymbolVersion,
 } from '../../../formats/elf/index.ts';
+import { viewOf } from '../../../formats/struct.ts';
 import { UnexecError } from '../../errors.ts';
 import type { Skipped } from '../../pointers.ts';
 
@@ -37,7 +39,8 @@ export interface LibraryFile {
   readonly versions: readonly (SymbolVersion | undefined)[];
   readonly rela: RelaTable;
   readonly jmprel: RelaTable;
-  readonly relr: BigUint64Array;
+  /** Words of DT_RELR: where they are, and what they lead to. */
+  readonly relr: readonly { readonly place: bigint; readonly target: bigint }[];
   readonly writable: readonly WritableSegment[];
 }
 
@@ -86,11 +89,16 @@ export function readLibrary(file: ElfFile, path: string): LibraryFile {
     versions: readSymbolVersions(file, symbols.length),
     rela,
     jmprel,
-    relr,
+    relr: [...relr].map(place => ({ place, target: wordAt(file, place) })),
     writable: file.segments
       .filter(({ type, flags }) => type === PT.PT_LOAD && (flags & PF.PF_W) !== 0)
       .map(segment => ({ segment, loaders: loadersOf(file, segment) })),
   };
+}
+
+function wordAt(file: ElfFile, address: bigint): bigint {
+  const source = atAddress(file, address);
+  return source === undefined || source.size < 8 ? 0n : viewOf(source.read(0, 8)).getBigUint64(0, true);
 }
 
 function loadersOf(file: ElfFile, segment: ElfSegment): Skipped[] {

@@ -8,8 +8,8 @@ import { type ElfSymbol, readSymbols, SHT, STT } from '../../../formats/elf/inde
 import { type Reason, UnexecError } from '../../errors.ts';
 import type { LibraryRun } from '../../sources/load-library.ts';
 import type { ComparedRuns, OutwardWord } from './compare-runs.ts';
+import { outwardSymbol } from './imports.ts';
 import type { LibraryFile } from './library-file.ts';
-import { outwardTarget } from './relocation-plan.ts';
 
 /** A variable of the library, by its symbol. */
 export type VariableNamer = (address: bigint) => string;
@@ -50,8 +50,11 @@ export function refuseWords(library: LibraryFile, compared: ComparedRuns): void 
       remedy: 'have the initialiser do the same each time, or give the variable up: --scratch SYMBOL',
     });
   }
+  const named = new Map<bigint, boolean>();
   for (const word of compared.outward) {
-    if (outwardTarget(library, compared.a, word) !== undefined) continue;
+    const known = named.get(word.value) ?? outwardSymbol(library, compared.a, word) !== undefined;
+    named.set(word.value, known);
+    if (known) continue;
     reasons.push({
       code: word.module === undefined ? 'POINTER_OUT' : 'POINTER_WITHOUT_SYMBOL',
       what: `${where(word.at)} leads to ${targetName(compared, word)}`,

@@ -5,14 +5,15 @@
  * @module
  */
 import { type ElfRelocation, relocationAt, SHN } from '../../../formats/elf/index.ts';
+import { UnexecError } from '../../errors.ts';
 import {
   ALLOCATION_FUNCTIONS,
   resolverOffset,
   stubOffset,
   TABLE,
 } from '../../frozen-allocations/functions.ts';
-import type { ReadRun } from './bound-words.ts';
-import type { ComparedRuns, OutwardWord } from './compare-runs.ts';
+import type { ComparedRuns } from './compare-runs.ts';
+import type { Imports } from './imports.ts';
 import { type LibraryFile, writableAt } from './library-file.ts';
 
 /** Where things are in the new file: its addresses. */
@@ -43,49 +44,53 @@ export interface RelocationPlan {
 
 const ADDRESS_MASK = 0xffff_ffff_ffffn;
 
-/** The symbol, and what is added, that a word leading out of the library stands for. */
-export interface OutwardTarget {
-  readonly symbol: number;
-  readonly addend: bigint;
-}
-
-/** @throws UnexecError `CANNOT_BE_KEPT` for pointers out of the library that no relocation can say */
+/** All relocations, with the symbol indices of the new file. */
 export function planRelocations(
   library: LibraryFile,
   compared: ComparedRuns,
   places: Places,
+  { imported, targets }: Imports,
 ): RelocationPlan {
   const { types } = library;
   const relative: RelativeWord[] = [];
   const symbolic: ElfRelocation[] = [];
-  const numbers = new Map(
-    library.symbols.map(({ name, sectionIndex }, symbol) => [
-      symbol,
-      sectionIndex === SHN.SHN_UNDEF ? ALLOCATION_FUNCTIONS.indexOf(name) : -1,
-    ]),
-  );
-  const numberOf = (symbol: number): number => numbers.get(symbol) ?? -1;
+  const { at: insertedAt, count: insertedCount } = imported.inserted;
+  const renumbered = (symbol: number): number => (symbol >= insertedAt ? symbol + insertedCount : symbol);
+  /** Symbols in the new file that the stubs go on to, by the number of the function. */
   const rerouted = new Map<number, number>();
-  const reroute = (symbol: number): number => {
-    const number = numberOf(symbol);
+  const reroute = (name: string, symbol: number): number => {
+    const number = ALLOCATION_FUNCTIONS.indexOf(name);
     if (number >= 0) rerouted.set(number, symbol);
     return number;
   };
-  const symbolicWord = (relocation: ElfRelocation): void => {
-    const number = relocation.addend === 0n && isAddress(relocation.type) ? reroute(relocation.symbol) : -1;
+  const isAddress = (type: number): boolean => type === types.absolute || type === types.globDat;
+  const symbolicWord = (relocation: ElfRelocation, name: string): void => {
+    const isPlain = relocation.addend === 0n && isAddress(relocation.type);
+    const number = isPlain ? reroute(name, relocation.symbol) : -1;
     if (number < 0) symbolic.push(relocation);
     else relative.push({ place: relocation.offset, target: places.code + BigInt(stubOffset(number)) });
   };
-  const isAddress = (type: number): boolean => type === types.absolute || type === types.globDat;
+  /** What the library itself defines is not rerouted. */
+  const importedName = (symbol: number): string => {
+    const { name, sectionIndex } = library.symbols[symbol] ?? { name: '', sectionIndex: 0 };
+    return sectionIndex === SHN.SHN_UNDEF ? name : '';
+  };
+  const linkersWord = (relocation: ElfRelocation): void => {
+    const { symbol } = relocation;
+    symbolicWord({ ...relocation, symbol: renumbered(symbol) }, importedName(symbol));
+  };
 
   // What belongs to the loader stays as the linker had it.
   for (let i = 0; i < library.rela.length; i++) {
     const relocation = relocationAt(library.rela, i);
     if (relocation.type === 0 || writableAt(library, relocation.offset)?.isLoaders === false) continue;
-    if (relocation.type !== types.relative) symbolicWord(relocation);
+    if (relocation.type !== types.relative) linkersWord(relocation);
     else relative.push({ place: relocation.offset, target: BigInt.asUintN(64, relocation.addend) });
   }
-  for (const relocation of compared.bound) symbolicWord(relocation);
+  for (const word of library.relr) {
+    if (writableAt(library, word.place)?.isLoaders !== false) relative.push(word);
+  }
+  for (const relocation of compared.bound) linkersWord(relocation);
 
   for (const at of compared.inward) {
     const value = compared.a.memory.word(BigInt(at));
@@ -98,13 +103,16 @@ export function planRelocations(
     relative.push({ place: places.heap + BigInt(TABLE.returned), target: returnedTo });
 
   for (const word of compared.outward) {
-    const { symbol, addend } = outwardTarget(library, compared.a, word) ?? { symbol: 0, addend: 0n };
-    symbolicWord({ offset: places.placeOf(word.at), type: types.absolute, symbol, addend });
+    const target = targets.get(word.value);
+    if (target === undefined) throw new UnexecError('INTERNAL', `0x${word.at.toString(16)} has no symbol`);
+    const { symbol, addend, name } = target;
+    symbolicWord({ offset: places.placeOf(word.at), type: types.absolute, symbol, addend }, name);
   }
   const jmprel = Array.from({ length: library.jmprel.length }, (_, i) => {
     const relocation = relocationAt(library.jmprel, i);
-    const number = relocation.type === types.jumpSlot ? reroute(relocation.symbol) : -1;
-    if (number < 0) return relocation;
+    const symbol = renumbered(relocation.symbol);
+    const number = relocation.type === types.jumpSlot ? reroute(importedName(relocation.symbol), symbol) : -1;
+    if (number < 0) return { ...relocation, symbol };
     const addend = places.code + BigInt(resolverOffset(number));
     return { ...relocation, type: types.irelative, symbol: 0, addend };
   });
@@ -112,9 +120,12 @@ export function planRelocations(
     const offset = places.heap + BigInt(TABLE.functions + 8 * number);
     symbolic.push({ offset, type: types.absolute, symbol, addend: 0n });
   }
+  /** A loader remembers the symbol that it has looked up last; what is computed by code comes at the end. */
+  const rank = ({ type, symbol }: ElfRelocation): number =>
+    type === types.irelative ? Number.POSITIVE_INFINITY : symbol;
   return {
     relative: relative.sort((a, b) => (a.place < b.place ? -1 : 1)),
-    symbolic: symbolic.sort((a, b) => a.symbol - b.symbol || (a.offset < b.offset ? -1 : 1)),
+    symbolic: symbolic.sort((a, b) => compare(rank(a), rank(b)) || (a.offset < b.offset ? -1 : 1)),
     jmprel,
     rerouted: [...rerouted.keys()].map(number => ALLOCATION_FUNCTIONS[number] ?? ''),
   };
@@ -127,22 +138,4 @@ function inwardTarget({ a, pairs }: ComparedRuns, places: Places, value: bigint)
   return isKept && value <= ADDRESS_MASK ? places.placeOf(Number(value)) : undefined;
 }
 
-/** Undefined where no import of the library says it. */
-export function outwardTarget(
-  library: LibraryFile,
-  run: ReadRun,
-  { value, module }: Pick<OutwardWord, 'value' | 'module'>,
-): OutwardTarget | undefined {
-  const imported = run.importOf.get(value);
-  if (imported !== undefined) return { symbol: imported, addend: 0n };
-  if (module === undefined) return undefined;
-  const found = run.symbols.resolve(Number(value));
-  if (found.kind === 'refused') return undefined;
-  const symbol = library.symbols.findIndex(
-    ({ name, sectionIndex }, i) =>
-      name === found.symbol &&
-      sectionIndex === SHN.SHN_UNDEF &&
-      (library.versions[i] === undefined || library.versions[i]?.name === found.version),
-  );
-  return symbol < 0 ? undefined : { symbol, addend: BigInt(found.addend) };
-}
+const compare = (a: number, b: number): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -19,6 +19,8 @@ export class RunMemory implements MemoryReader {
   readonly #windows = new Map<number, Window>();
   #last: Window | undefined;
   #lastNumber = -1;
+  readonly #word = new Uint8Array(8);
+  readonly #wordView = new DataView(this.#word.buffer);
   /** The word that was read last, as two halves. */
   low = 0;
   high = 0;
@@ -37,9 +39,8 @@ export class RunMemory implements MemoryReader {
 
   /** The 64-bit word at any address. */
   word(address: bigint): bigint {
-    const bytes = new Uint8Array(8);
-    this.read(address, bytes);
-    return new DataView(bytes.buffer).getBigUint64(0, true);
+    this.read(address, this.#word);
+    return this.#wordView.getBigUint64(0, true);
   }
 
   read(address: bigint, into: Uint8Array): void {

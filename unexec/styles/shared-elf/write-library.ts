@@ -7,11 +7,15 @@
 import type { FileHandle } from 'node:fs/promises';
 import {
   addSection,
+  changeDynamic,
   DT,
+  Elf64_Dyn,
   type ElfDynamic,
   type ElfFile,
   type ElfSection,
   type ElfSegment,
+  encodeDynamic,
+  encodeImportTables,
   encodeNotes,
   encodeRela,
   encodeRelr,
@@ -38,7 +42,7 @@ import { UnexecError } from '../../errors.ts';
 import { AGAIN_OFFSET, TABLE_DISTANCE } from '../../frozen-allocations/functions.ts';
 import { STUBS_X86_64 } from '../../frozen-allocations/x86_64.ts';
 import type { DumpedBytes } from './dumped-bytes.ts';
-import { encodeDynamic } from './dynamic-entries.ts';
+import type { Imports } from './imports.ts';
 import type { LibraryFile } from './library-file.ts';
 import type { RelocationPlan } from './relocation-plan.ts';
 
@@ -106,6 +110,7 @@ export interface LibraryContents {
   readonly segments: NewSegments;
   readonly bytes: DumpedBytes;
   readonly relocations: RelocationPlan;
+  readonly imports: Imports;
   /** Relative relocations are compact ones (DT_RELR). */
   readonly compact: boolean;
   /** Address of the function that now returns at once. */
@@ -178,9 +183,57 @@ function stubInitialiser(file: ElfFile, address: bigint, code: bigint): void {
   patchAddress(file, address, jump);
 }
 
+/** A table in the read-only segment, with the section that describes it. */
+interface NewTable {
+  readonly section: Partial<ElfSection> & Pick<ElfSection, 'name' | 'type'>;
+  readonly contents: Uint8Array;
+  /** DT_*: the entry that holds its address. */
+  readonly tag: number | undefined;
+}
+
 function addTables(contents: LibraryContents): void {
-  const { library, relocations, compact, segments } = contents;
-  const { file, types } = library;
+  const { library, relocations, imports } = contents;
+  const { file } = library;
+  const { tables, changes } = planTables(contents);
+  let size = 0;
+  const placed = tables.map(table => {
+    const align = table.section.align ?? 1;
+    const at = Math.ceil(size / align) * align;
+    size = at + table.contents.length;
+    return { ...table, at };
+  });
+  const segment = addLoadSegment(file, { flags: PF.PF_R, memorySize: size, fileSize: size });
+  for (const { section, contents: bytes, tag, at } of placed) {
+    const address = segment.address + BigInt(at);
+    const offset = segment.offset + at;
+    const before = library.dynamic.find(entry => entry.tag === tag)?.value;
+    const made = newSection({ flags: SHF.SHF_ALLOC, ...section, address, offset, contents: bytes });
+    const known = file.sections.find(({ type, address: was }) => type === made.type && was === before);
+    if (tag !== undefined) changes.set(tag, address);
+    // What is known of it otherwise (sh_link, sh_info) goes on to be true.
+    if (known !== undefined) Object.assign(known, { address, offset, contents: bytes, size: bytes.length });
+    else addSection(file, made);
+    if (known !== undefined && section.info !== undefined) known.info = section.info;
+    if (made.type === SHT.SHT_NOTE) {
+      const extent = { fileSize: bytes.length, memorySize: bytes.length, align: made.align };
+      file.segments.push(newSegment({ type: PT.PT_NOTE, flags: PF.PF_R, address, offset, ...extent }));
+    }
+  }
+  if (library.jmprel.length > 0) {
+    const jmprel = library.dynamic.find(({ tag }) => tag === DT.DT_JMPREL)?.value ?? 0n;
+    patchAddress(file, jmprel, encodeRela(relaTableOf(relocations.jmprel)));
+  }
+  const needed = imports.needed.map(offset => ({ tag: DT.DT_NEEDED, value: BigInt(offset) }));
+  setDynamic(library, contents.bytes, [...needed, ...changeDynamic(library.dynamic, changes)]);
+}
+
+/** The tables, and what the dynamic section says beside their addresses. */
+function planTables(contents: LibraryContents): {
+  tables: NewTable[];
+  changes: Map<number, bigint | undefined>;
+} {
+  const { library, relocations, imports, compact } = contents;
+  const { types, dynamic } = library;
   const isCompact = ({ place }: { readonly place: bigint }): boolean => compact && place % 8n === 0n;
   const relr = encodeRelr(BigUint64Array.from(relocations.relative.filter(isCompact), ({ place }) => place));
   const relative = relocations.relative.filter(word => !isCompact(word));
@@ -198,99 +251,53 @@ function addTables(contents: LibraryContents): void {
     contents.notes.map(({ type, desc }) => ({ owner: 'unexec', type, desc })),
     4,
   );
-  const at = (bytes: number, align: number): number => Math.ceil(bytes / align) * align;
-  const relrAt = at(notes.length, 8);
-  const relaAt = relrAt + relr.length;
-  const size = relaAt + rela.length;
-  const segment = addLoadSegment(file, { flags: PF.PF_R, memorySize: size, fileSize: size });
-  const placed = (offset: number) => ({
-    address: segment.address + BigInt(offset),
-    offset: segment.offset + offset,
-  });
-
-  file.segments.push(
-    newSegment({
-      type: PT.PT_NOTE,
-      flags: PF.PF_R,
-      ...placed(0),
-      physicalAddress: segment.address,
-      fileSize: notes.length,
-      memorySize: notes.length,
-      align: 4,
-    }),
-  );
-  addSection(
-    file,
-    newSection({
-      name: '.note.unexec',
-      type: SHT.SHT_NOTE,
-      flags: SHF.SHF_ALLOC,
-      ...placed(0),
-      align: 4,
-      contents: notes,
-    }),
-  );
-  const dynsym = Math.max(
-    0,
-    file.sections.findIndex(({ type }) => type === SHT.SHT_DYNSYM),
-  );
-  const replace = (tag: number, type: number, made: ElfSection): void => {
-    const address = library.dynamic.find(entry => entry.tag === tag)?.value;
-    const known = file.sections.find(section => section.type === type && section.address === address);
-    if (known !== undefined) Object.assign(known, { ...made, name: known.name });
-    else if (made.contents !== undefined && sectionSize(made) > 0) addSection(file, made);
-  };
-  const common = { flags: SHF.SHF_ALLOC, align: 8 };
-  replace(
-    DT.DT_RELR,
-    SHT.SHT_RELR,
-    newSection({
-      name: '.relr.dyn',
-      type: SHT.SHT_RELR,
-      ...common,
-      ...placed(relrAt),
-      entsize: 8,
-      contents: relr,
-    }),
-  );
-  replace(
-    DT.DT_RELA,
-    SHT.SHT_RELA,
-    newSection({
-      name: '.rela.dyn',
-      type: SHT.SHT_RELA,
-      ...common,
-      ...placed(relaAt),
-      entsize: 24,
-      link: dynsym,
-      contents: rela,
-    }),
-  );
-  if (library.jmprel.length > 0) {
-    const jmprel = library.dynamic.find(({ tag }) => tag === DT.DT_JMPREL)?.value ?? 0n;
-    patchAddress(file, jmprel, encodeRela(relaTableOf(relocations.jmprel)));
-  }
-  setDynamic(library, contents.bytes, [
-    ...(relr.length > 0
-      ? [
-          { tag: DT.DT_RELR, value: placed(relrAt).address },
-          { tag: DT.DT_RELRSZ, value: BigInt(relr.length) },
-          { tag: DT.DT_RELRENT, value: 8n },
-        ]
-      : []),
-    { tag: DT.DT_RELA, value: placed(relaAt).address },
-    { tag: DT.DT_RELASZ, value: BigInt(rela.length) },
-    { tag: DT.DT_RELAENT, value: 24n },
-    { tag: DT.DT_RELACOUNT, value: BigInt(relative.length) },
+  const has = (tag: number): boolean => dynamic.some(entry => entry.tag === tag);
+  const changes = new Map<number, bigint | undefined>([
+    // They have run, and what they did is in the dump. Destructors run at the end of each life.
+    [DT.DT_INIT, undefined],
+    [DT.DT_INIT_ARRAY, undefined],
+    [DT.DT_INIT_ARRAYSZ, undefined],
   ]);
-  void segments;
+  const tables: NewTable[] = [
+    { section: { name: '.note.unexec', type: SHT.SHT_NOTE, align: 4 }, contents: notes, tag: undefined },
+  ];
+  if (relr.length > 0 || has(DT.DT_RELR)) {
+    const section = { name: '.relr.dyn', type: SHT.SHT_RELR, align: 8, entsize: 8 };
+    tables.push({ section, contents: relr, tag: DT.DT_RELR });
+    changes.set(DT.DT_RELRSZ, BigInt(relr.length)).set(DT.DT_RELRENT, 8n);
+  }
+  if (rela.length > 0 || has(DT.DT_RELA)) {
+    const link = Math.max(
+      0,
+      library.file.sections.findIndex(({ type }) => type === SHT.SHT_DYNSYM),
+    );
+    const section = { name: '.rela.dyn', type: SHT.SHT_RELA, align: 8, entsize: 24, link };
+    tables.push({ section, contents: rela, tag: DT.DT_RELA });
+    changes.set(DT.DT_RELASZ, BigInt(rela.length)).set(DT.DT_RELAENT, 24n);
+    changes.set(DT.DT_RELACOUNT, relative.length > 0 ? BigInt(relative.length) : undefined);
+  }
+  if (imports.changed) {
+    const encoded = encodeImportTables(imports.imported.tables);
+    for (const { tag, type, info, align, contents: bytes } of encoded.tables) {
+      const section = { name: NAMES.get(type) ?? '', type, align, ...(info === undefined ? {} : { info }) };
+      tables.push({ section, contents: bytes, tag });
+    }
+    for (const [tag, value] of encoded.values) changes.set(tag, value);
+  }
+  return { tables, changes };
 }
+
+/** Sections of tables that a library may not have had. */
+const NAMES: ReadonlyMap<number, string> = new Map([
+  [SHT.SHT_GNU_versym, '.gnu.version'],
+  [SHT.SHT_GNU_verneed, '.gnu.version_r'],
+]);
 
 /** Writes the dynamic section into the dump: its place is in a writable segment, and the loader's own. */
 function setDynamic(
-  { file, dynamic, writable }: LibraryFile,
+  { file, writable }: LibraryFile,
   bytes: DumpedBytes,
-  set: readonly ElfDynamic[],
+  entries: readonly ElfDynamic[],
 ): void {
   const place = findSegment(file, PT.PT_DYNAMIC);
   const index = writable.findIndex(
@@ -304,7 +311,15 @@ function setDynamic(
   if (place === undefined || segment === undefined || into === undefined) {
     throw new UnexecError('DYNAMIC_NOT_WRITABLE', 'the dynamic section is in no writable segment');
   }
-  into.set(encodeDynamic(dynamic, set, place.memorySize), Number(place.address - segment.address));
+  const room = Math.floor(place.memorySize / Elf64_Dyn.size) - 1;
+  if (entries.length > room) {
+    throw new UnexecError(
+      'NO_DYNAMIC_ROOM',
+      `the dynamic section has room for ${room} entries, expected ${entries.length}`,
+      { hint: 'link the library with GNU ld, or -Wl,-z,spare-dynamic-tags=8: some entries must be free' },
+    );
+  }
+  into.set(encodeDynamic(entries, place.memorySize), Number(place.address - segment.address));
 }
 
 /** Sections of the writable segments get what was dumped; .bss that holds something is no NOBITS any more. */
