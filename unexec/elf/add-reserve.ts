@@ -17,7 +17,7 @@ export const HEAP_SECTION = '.unexec.heap';
 /** Where addresses of programs end: with four levels of page tables, and with 48 bits. */
 const END_X86 = 0x7fff_ffff_f000n;
 const END_ARM = 0x1_0000_0000_0000n;
-/** A kernel puts position-independent programs at two thirds of that, and libraries and the stack behind them. */
+/** What libraries, the stack and everything that is mapped later find there at the least. */
 const ROOM_FOR_OTHERS = 2n ** 40n;
 
 /** Whether the file has a reserve, be there a runtime for it or not. */
@@ -50,16 +50,18 @@ export function addReserve(file: ElfFile, size: number): bigint {
   return segment.address;
 }
 
+/** A kernel puts position-independent programs at two thirds of the address space (ELF_ET_DYN_BASE). */
 function checkRoom(file: ElfFile): void {
   const { type, machine } = file.header;
   const end = machine === EM.EM_AARCH64 ? END_ARM : END_X86;
-  const limit = type === ET.ET_EXEC ? end - ROOM_FOR_OTHERS : end / 3n - ROOM_FOR_OTHERS;
   const first = loadsOf(file)[0]?.address ?? 0n;
-  const after = endOfMemory(file);
-  if (after <= limit) return;
+  const begins = type === ET.ET_EXEC ? first : (end / 3n) * 2n;
+  const ends = begins + endOfMemory(file) - first;
+  const limit = end - ROOM_FOR_OTHERS;
+  if (ends <= limit) return;
   throw new UnexecError(
     'NO_ADDRESS_SPACE',
-    `the program takes ${hex(first)} to ${hex(after)} with the reserve, expected to end before ${hex(limit)}`,
+    `the program takes ${hex(begins)} to ${hex(ends)} with the reserve, expected to end before ${hex(limit)}`,
     { hint: 'take a smaller --reserve, or link the program at a lower address' },
   );
 }

@@ -4,8 +4,7 @@
  * @module
  */
 import { statSync } from 'node:fs';
-import { layoutElf, patchAddress, writeElf } from '../../formats/elf/index.ts';
-import { writeAll } from '../chunk-writer.ts';
+import { patchAddress } from '../../formats/elf/index.ts';
 import {
   alreadyPrepared,
   type PrepareOptions,
@@ -18,6 +17,7 @@ import { reserveFields } from '../zones/find-reserve.ts';
 import { addReserve, HEAP_SECTION, hasReserve } from './add-reserve.ts';
 import { openElf } from './executable.ts';
 import { findReserve } from './reserve.ts';
+import { writeSparse } from './write-sparse.ts';
 
 /**
  * Writes `target`, which is `input` with a reserve of `size` bytes, a multiple of 16 KiB.
@@ -48,9 +48,7 @@ export async function prepareElf(
     }
 
     // 3. The file, with holes where the bss would be, and verified.
-    const layout = layoutElf(file);
-    for (const { offset, bytes } of writeElf(layout)) await writeAll(output.handle, bytes, offset);
-    await output.handle.truncate(layout.size);
+    await writeSparse(file, output.handle);
     verifyWritten(output.temporaryPath, input);
     options.signal?.throwIfAborted();
     await output.commit();
