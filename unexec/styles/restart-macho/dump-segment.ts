@@ -16,7 +16,7 @@ import { mergeOffsets, type SegmentFixups } from './fixup-plan.ts';
 
 /** A segment to be written anew. Offsets are bytes from its first. */
 export interface SegmentJob {
-  /** Bytes in the new file, a multiple of the page size. */
+  /** Bytes in the new file. */
   readonly filesize: number;
   /** Where they go. */
   readonly fileoff: number;
@@ -74,7 +74,9 @@ export async function dumpSegment(
   let stored = 0;
   for (let at = 0; at < job.filesize; at += CHUNK) {
     const buffer = await writer.buffer();
-    const chunk = buffer.subarray(0, Math.min(CHUNK, job.filesize - at));
+    const size = Math.min(CHUNK, job.filesize - at);
+    // What is only patched may end within a page, behind which the file has nothing before the next one.
+    const chunk = buffer.subarray(0, Math.ceil(size / PAGE) * PAGE);
     readMemory(job, at, chunk);
     if (chain === undefined) slidePlain(job.fixups.dumped, at, chunk, encoding.slide, job);
     else chain.slide(at, chunk, encoding.slide);
@@ -85,7 +87,7 @@ export async function dumpSegment(
     const ranges = nonZeroPages(chunk);
     stored += ranges.reduce((sum, { count }) => sum + count * PAGE, 0);
     writer.write(chunk, ranges, job.fileoff + at);
-    onProgress(chunk.length);
+    onProgress(size);
   }
   await writer.drain();
   return { stored, pageStarts: chain?.pageStarts ?? new Uint16Array() };

@@ -14,13 +14,28 @@ import type { MallocZone } from '../../zones.ts';
 /** Owner of the LC_NOTE, and of the notes in it. */
 export const NOTE_OWNER = 'unexec';
 
-/** The notes, `NOTES_ROOM` bytes, zeros after the last one. What a manifest tells of arguments may be cut. */
+/**
+ * The notes, `NOTES_ROOM` bytes, zeros after the last one. Arguments are left out where there is no room for them,
+ * and names cut (a symbol of C++ may have thousands of letters).
+ */
 export function encodeReserveNotes(manifest: RestartManifest, zones: readonly MallocZone[]): Uint8Array {
   const all = new Uint8Array(NOTES_ROOM);
-  const encoded = encode(manifest, zones);
-  all.set(encoded.length <= NOTES_ROOM ? encoded : encode({ ...manifest, argv: [] }, zones));
+  const cut = (text: string): string => text.slice(0, MOST_LETTERS);
+  const withoutArguments = { ...manifest, argv: [] };
+  const short = {
+    ...withoutArguments,
+    program: cut(manifest.program),
+    freezePoint: cut(manifest.freezePoint),
+  };
+  const encoded = [manifest, withoutArguments, short]
+    .map(candidate => encode(candidate, zones))
+    .find(({ length }) => length <= NOTES_ROOM);
+  if (encoded !== undefined) all.set(encoded);
   return all;
 }
+
+/** JSON makes at most 6 bytes of one: two names of this length leave room for the rest. */
+const MOST_LETTERS = 500;
 
 function encode(manifest: RestartManifest, zones: readonly MallocZone[]): Uint8Array {
   const notes: ElfNote[] = [
