@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { type ByteSource, FormatError } from '../formats/elf/index.ts';
+import { UnexecError } from './errors.ts';
 
 /** A file that is open for reading until `close`. */
 export class FileSource implements ByteSource {
@@ -40,4 +41,21 @@ export class FileSource implements ByteSource {
   close(): void {
     closeSync(this.#fd);
   }
+}
+
+/**
+ * Opens a regular file; a directory or a pipe is none.
+ *
+ * @throws UnexecError `FILE_UNREADABLE`
+ */
+export function openRegularFile(path: string): FileSource {
+  const unreadable = (why: string, cause?: unknown): UnexecError =>
+    new UnexecError('FILE_UNREADABLE', `${path} cannot be read: ${why}`, { path, cause });
+  try {
+    // Before it is opened, which waits for the other end of a pipe.
+    if (statSync(path).isFile()) return new FileSource(path);
+  } catch (cause) {
+    throw unreadable(cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause), cause);
+  }
+  throw unreadable('it is no regular file');
 }

@@ -5,7 +5,6 @@
  * @module
  */
 import { createHash } from 'node:crypto';
-import { statSync } from 'node:fs';
 import {
   type ElfFile,
   EM,
@@ -32,7 +31,7 @@ import {
 } from '../formats/macho/index.ts';
 import { type ByteSource, bytesSource } from '../formats/source.ts';
 import { UnexecError } from './errors.ts';
-import { FileSource } from './file-source.ts';
+import { openRegularFile } from './file-source.ts';
 import { frozenFindings, isFrozen } from './verify.ts';
 import { type VerifiedReserve, verifyElfReserve, verifyMachOReserve } from './verify-reserve.ts';
 
@@ -56,7 +55,7 @@ export interface VerifiedFile {
  *   that is not known here (32-bit, big-endian)
  */
 export function verifyFile(path: string): VerifiedFile {
-  const source = openSource(path);
+  const source = openRegularFile(path);
   try {
     const { what, findings } = verifySource(source, path);
     return { path, what, findings: [...findings].sort((a, b) => rank(a) - rank(b)) };
@@ -66,16 +65,6 @@ export function verifyFile(path: string): VerifiedFile {
 }
 
 const rank = ({ severity }: Finding): number => (severity === 'error' ? 0 : 1);
-
-function openSource(path: string): FileSource {
-  try {
-    if (statSync(path).isFile()) return new FileSource(path);
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new UnexecError('FILE_UNREADABLE', `${path} cannot be read: ${why}`, { path, cause });
-  }
-  throw new UnexecError('FILE_UNREADABLE', `${path} is no regular file`, { path });
-}
 
 function verifySource(source: ByteSource, path: string): Omit<VerifiedFile, 'path'> {
   const magic = source.read(0, Math.min(4, source.size));

@@ -1,11 +1,13 @@
 /** What a Mach-O executable and its core say may be anything: it is refused by name, and an old target stays. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { FormatError } from '../../formats/errors.ts';
 import { UnexecError } from '../../unexec/errors.ts';
 import { prepare } from '../../unexec/prepare.ts';
 import { restart } from '../../unexec/restart.ts';
+import { verifyFile } from '../../unexec/verify-file.ts';
 import { unexec_reserve, unexec_zone_header } from '../../unexec/zones/reserve.ts';
 import { MIB, prepared, RUNTIME_SOURCE, takeCore } from '../support/macho/dump.ts';
 import { Editor, SECTION, SEGMENT } from '../support/macho/edit.ts';
@@ -149,4 +151,19 @@ test('prepare() refuses a section of 2^60 constructors', async t => {
     instanceOf: FormatError,
     code: 'MACHO_BAD_SECTION',
   });
+});
+
+test('prepare(), restart() and verifyFile() refuse what is no file, and do not wait for a pipe', async t => {
+  const { core } = await made;
+  const pipe = join(directory, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  const target = join(directory, 'never');
+  for (const path of [pipe, directory]) {
+    const said = { instanceOf: UnexecError, code: 'FILE_UNREADABLE', message: /it is no regular file$/ };
+    await t.throwsAsync(prepare(path, target, { reserve: MIB }), said);
+    await t.throwsAsync(restart(core, target, { exe: path }), said);
+    await t.throwsAsync(restart(core, target, { exe: (await made).path, compare: path }), said);
+    t.throws(() => verifyFile(path), said);
+  }
+  t.false(existsSync(target));
 });

@@ -6,7 +6,7 @@
  */
 import { type ElfFile, EM, ET, isProgram, nameOf, PT, readElf } from '../../formats/elf/index.ts';
 import { type Reason, UnexecError } from '../errors.ts';
-import { FileSource } from '../file-source.ts';
+import { type FileSource, openRegularFile } from '../file-source.ts';
 import { isFrozen } from '../verify.ts';
 
 export interface OpenElf {
@@ -20,7 +20,7 @@ export interface OpenElf {
 export function isElfFile(path: string): boolean {
   let source: FileSource | undefined;
   try {
-    source = new FileSource(path);
+    source = openRegularFile(path);
     const magic = source.read(0, Math.min(4, source.size));
     return [0x7f, 0x45, 0x4c, 0x46].every((byte, i) => magic[i] === byte);
   } catch {
@@ -37,7 +37,7 @@ export function isElfFile(path: string): boolean {
  *   FormatError for a malformed file, a 32-bit or a big-endian one
  */
 export function openElf(path: string): OpenElf {
-  const source = openSource(path);
+  const source = openRegularFile(path);
   try {
     const file = readElf(source);
     checkKind(file, path);
@@ -50,15 +50,6 @@ export function openElf(path: string): OpenElf {
   } catch (error) {
     source.close();
     throw error;
-  }
-}
-
-function openSource(path: string): FileSource {
-  try {
-    return new FileSource(path);
-  } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
-    throw new UnexecError('FILE_UNREADABLE', `${path} cannot be read: ${code}`, { path, cause });
   }
 }
 

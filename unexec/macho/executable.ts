@@ -22,7 +22,7 @@ import {
   sectionsOf,
 } from '../../formats/macho/index.ts';
 import { type Reason, UnexecError } from '../errors.ts';
-import { FileSource } from '../file-source.ts';
+import { type FileSource, openRegularFile } from '../file-source.ts';
 
 export interface OpenExecutable {
   readonly path: string;
@@ -38,7 +38,7 @@ export interface OpenExecutable {
  *   reason; FormatError for a malformed file
  */
 export function openExecutable(path: string): OpenExecutable {
-  const source = openSource(path);
+  const source = openRegularFile(path);
   try {
     checkKind(source, path);
     const file = readMachO(source);
@@ -58,15 +58,6 @@ export function openExecutable(path: string): OpenExecutable {
   }
 }
 
-function openSource(path: string): FileSource {
-  try {
-    return new FileSource(path);
-  } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
-    throw new UnexecError('FILE_UNREADABLE', `${path} cannot be read: ${code}`, { path, cause });
-  }
-}
-
 function checkKind(source: FileSource, path: string): void {
   const magic = source.read(0, Math.min(4, source.size));
   if (isFat(magic)) {
@@ -81,7 +72,7 @@ function checkKind(source: FileSource, path: string): void {
       `${path} is no Mach-O file, expected a Mach-O executable`,
       {
         path,
-        hint: 'prepare and --style restart are for Mach-O programs; programs for Linux are frozen as they are',
+        hint: 'prepare takes executables of macOS (Mach-O) and Linux (ELF); --exe, the one that ran in the process',
       },
     );
   }

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { existsSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { FormatError, hex } from '../../formats/errors.ts';
 import {
   type CoreThread,
@@ -25,7 +25,7 @@ import {
 } from '../../formats/macho/index.ts';
 import { viewOf } from '../../formats/struct.ts';
 import { UnexecError } from '../errors.ts';
-import { FileSource } from '../file-source.ts';
+import { type FileSource, openRegularFile } from '../file-source.ts';
 import type { Arch, MemoryImage } from '../image.ts';
 import { type OpenExecutable, openExecutable } from '../macho/executable.ts';
 import { type FoundMachO, findMachO, type ListedImage } from '../macho/find-executable.ts';
@@ -60,7 +60,7 @@ export interface OpenCore {
 
 /** Whether a file is a 64-bit Mach-O core. */
 export function isMachOCore(path: string): boolean {
-  const source = openSource(path);
+  const source = openRegularFile(path);
   try {
     if (source.size < mach_header_64.size) return false;
     const { magic, filetype } = mach_header_64.read(viewOf(source.read(0, mach_header_64.size)), 0, true);
@@ -79,7 +79,7 @@ export function isMachOCore(path: string): boolean {
  *   malformed file
  */
 export function openMachOCore(path: string, exe?: string): OpenCore {
-  const source = openSource(path);
+  const source = openRegularFile(path);
   let executable: OpenExecutable | undefined;
   try {
     const core = parseCore(source, path);
@@ -112,17 +112,6 @@ export function openMachOCore(path: string, exe?: string): OpenCore {
     executable?.close();
     throw error;
   }
-}
-
-function openSource(path: string): FileSource {
-  const unreadable = (why: string, cause?: unknown): UnexecError =>
-    new UnexecError('FILE_UNREADABLE', `${path} cannot be read: ${why}`, { path, cause });
-  try {
-    if (statSync(path).isFile()) return new FileSource(path);
-  } catch (cause) {
-    throw unreadable(cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause), cause);
-  }
-  throw unreadable('it is no regular file');
 }
 
 function parseCore(source: FileSource, path: string): MachOCore {
@@ -182,7 +171,7 @@ function executableOf({ images, binaries }: MachOCore, path: string): string {
 }
 
 function isExecutableFile(path: string): boolean {
-  const source = openSource(path);
+  const source = openRegularFile(path);
   try {
     return readMachO(source).header.filetype === MH.MH_EXECUTE;
   } catch (error) {
