@@ -12,6 +12,7 @@ import {
   atAddress as elfAtAddress,
   elfNotes,
   isProgram,
+  PT,
   readNotes as readRecords,
 } from '../formats/elf/index.ts';
 import { FormatError, hex } from '../formats/errors.ts';
@@ -82,11 +83,26 @@ export function verifyElfReserve(file: ElfFile): VerifiedReserve {
   if (!isProgram(file)) return NONE;
   return verify({
     arch: file.header.machine === EM.EM_AARCH64 ? 'aarch64' : 'x86_64',
-    find: () => findElfReserve(file),
+    find: () => loadedReserve(file),
     at: address => elfAtAddress(file, address),
     records: () => elfNotes(file),
     more: () => [],
   });
+}
+
+/** The reserve, which a segment has in memory. */
+function loadedReserve(file: ElfFile): ReturnType<typeof findElfReserve> {
+  const reserve = findElfReserve(file);
+  if (reserve?.base === undefined) return reserve;
+  const { base } = reserve;
+  const end = base + BigInt(reserve.size);
+  const isLoaded = file.segments.some(
+    ({ type, address, memorySize }) =>
+      type === PT.PT_LOAD && base >= address && end <= address + BigInt(memorySize),
+  );
+  if (isLoaded) return reserve;
+  const message = `the reserve is ${hex(base)} to ${hex(end)}, expected within a PT_LOAD`;
+  throw new UnexecError('RESERVE_DAMAGED', message);
 }
 
 function verify(view: ReserveView): VerifiedReserve {

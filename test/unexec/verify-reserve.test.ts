@@ -1,21 +1,24 @@
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import { readElf } from '../../formats/elf/index.ts';
 import { readMachO, readNotes, verifyMachO } from '../../formats/macho/index.ts';
 import { prepare } from '../../unexec/prepare.ts';
 import { restart } from '../../unexec/restart.ts';
 import { verifyFile } from '../../unexec/verify-file.ts';
-import { verifyMachOReserve } from '../../unexec/verify-reserve.ts';
+import { verifyElfReserve, verifyMachOReserve } from '../../unexec/verify-reserve.ts';
 import {
   BLOCKS_OFFSET,
   NOTES_OFFSET,
   RESERVE_MAGIC,
   unexec_zone_header,
 } from '../../unexec/zones/reserve.ts';
+import { unexec } from '../support/command.ts';
 import { runMachO } from '../support/macho/loader.ts';
 import { compileMachO } from '../support/macho/toolchain.ts';
-import { sandbox } from '../support/sandbox.ts';
+import { ROOT, sandbox } from '../support/sandbox.ts';
 
 const directory = sandbox('verify-reserve');
 const inSandbox = (name: string): string => join(directory, name);
@@ -120,6 +123,46 @@ for (const [what, message, spoil] of faults) {
     t.true(verifyFile(path).findings.some(({ code }) => code === 'UNEXEC_IMAGE'));
   });
 }
+
+test('verifyElfReserve() knows what unexec has done to an ELF program, and whether it is sound', async t => {
+  const sources = ['samples/restart/world.c', 'unexec/runtime/unexec-runtime.c'].map(file =>
+    join(ROOT, file),
+  );
+  const [program, ready, dumped] = [inSandbox('elf'), inSandbox('elf-prepared'), inSandbox('elf-dumped')];
+  execFileSync('gcc', ['-O1', '-I', join(ROOT, 'unexec/runtime'), '-o', program, ...sources]);
+  await prepare(program, ready, { reserve: 1 << 20 });
+  const { status, stderr } = await unexec(['--style', 'restart', '-q', ready, dumped, '--', '2']);
+  t.is(status, 0, stderr);
+  for (const [path, kind] of [
+    [program, ''],
+    [ready, ', prepared by unexec'],
+    [dumped, ', dumped by unexec'],
+  ] as const) {
+    const { what, findings } = verifyFile(path);
+    t.deepEqual([what, findings], [[`ELF x86_64 position-independent executable${kind}`], []]);
+  }
+
+  const spoiled = (spoil: (bytes: Buffer) => void): string => {
+    const bytes = readFileSync(dumped);
+    spoil(bytes);
+    const { findings } = verifyElfReserve(readElf(new Uint8Array(bytes)));
+    return findings.map(({ message }) => message).join('\n');
+  };
+  t.is(
+    spoiled(() => {}),
+    '',
+  );
+  const generation = (bytes: Buffer): number =>
+    bytes.indexOf('unexec zone 1\0') + unexec_zone_header.offsets.generation;
+  t.regex(
+    spoiled(bytes => bytes.writeUInt32LE(7, generation(bytes))),
+    /is 1, expected 7 as the zone has/,
+  );
+  t.regex(
+    spoiled(bytes => bytes.writeBigInt64LE(0x7000_0000n, bytes.indexOf(RESERVE_MAGIC) + 16)),
+    /expected within a PT_LOAD/,
+  );
+});
 
 test('verifyMachO() finds a byte of a signed dump that has changed', async t => {
   const sources = ['samples/restart/world.c', 'unexec/runtime/unexec-runtime.c'];
