@@ -101,7 +101,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     const { directory, target } = await newDirectory(signal);
     const old = readFileSync(target);
     let interrupted = 0;
-    for (const delay of [150, 200, 250, 300, 350, 400]) {
+    for (const delay of [150, 200, 250, 300, 350, 400, 600, 900, 1400]) {
       const word = `new-${signal}-${delay}`;
       const { child, ended } = start(freezeArguments(target, word));
       await sleep(delay);
