@@ -6,6 +6,7 @@
  */
 import { wholeContents } from '../../../formats/contents.ts';
 import {
+  BIND_SYMBOL_FLAGS,
   BIND_TYPE,
   type Bind,
   type BindKind,
@@ -55,7 +56,8 @@ const addedBinds = (plan: readonly SegmentFixups[]): Bind[] =>
       symbol: like.symbol,
       libOrdinal: like.libOrdinal,
       addend: 0n,
-      flags: 0,
+      // A symbol that may be missing may be missing here, too.
+      flags: like.weak ? BIND_SYMBOL_FLAGS.BIND_SYMBOL_FLAGS_WEAK_IMPORT : 0,
     })),
   );
 
