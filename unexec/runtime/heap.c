@@ -230,8 +230,25 @@ static void drop(struct overflow_zone *overflow)
     overflow->zone = NULL;
 }
 
+/*
+ * What is not used any more is zero. A block that is written over in part (a short string where a pointer was)
+ * would hold words of both, which no comparison of two runs explains and whose values may look like pointers.
+ * Words that are zero are only read: a page that was never touched stays so.
+ */
+static void clear(void *block, size_t from)
+{
+    size_t end = unexec_zone_size(block);
+    char *bytes = block;
+    for (; from < end && from % sizeof(uint64_t) != 0; from++)
+        bytes[from] = 0;
+    for (; from < end; from += sizeof(uint64_t))
+        if (*(uint64_t *)(bytes + from) != 0)
+            *(uint64_t *)(bytes + from) = 0;
+}
+
 static void free_in(struct unexec_zone *zone, struct overflow_zone *overflow, void *block)
 {
+    clear(block, 0);
     unexec_zone_free(zone, block);
     if (overflow == NULL)
         return;
@@ -261,6 +278,7 @@ void *unexec_heap_reallocate(void *block, size_t bytes)
     struct overflow_zone *overflow;
     unexec_heap_lock();
     struct unexec_zone *zone = zone_of_used(block, &overflow);
+    clear(block, bytes);
     if (unexec_zone_resize(zone, block, bytes)) {
         if (overflow != NULL)
             count_overflow();
