@@ -6,7 +6,7 @@
  * @module
  */
 import type { MemoryReader } from '../image.ts';
-import { BLOCK_STATE, type Blocks } from './table.ts';
+import type { Blocks } from './table.ts';
 import { Window } from './window.ts';
 
 /** Memory with known pointers: a range of a comparison, at its address in the run whose blocks these are. */
@@ -53,11 +53,11 @@ export function graphOf(blocks: Blocks, memory: MemoryReader, ranges: readonly G
         if (address >= end) source = -1;
         sourceEnd = source < 0 ? -1 : end;
       }
-      if (source >= 0 && !isLive(blocks, source)) continue;
-      const target = blocks.find(pointerAt(window, address));
+      if (source >= 0 && !blocks.isLive(source)) continue;
+      const target = blocks.find(window.pointer(address));
       if (target < 0) {
         counts.elsewhere++;
-      } else if (!isLive(blocks, target)) {
+      } else if (!blocks.isLive(target)) {
         dangling.addresses[counts.dangling] = address;
         dangling.targets[counts.dangling++] = target;
       } else if (source < 0) {
@@ -77,21 +77,6 @@ export function graphOf(blocks: Blocks, memory: MemoryReader, ranges: readonly G
     dangling: cut(dangling, counts.dangling),
     elsewhere: counts.elsewhere,
   };
-}
-
-/** Blocks that the program has: others hold nothing, and lead nowhere. */
-export const isLive = (blocks: Blocks, index: number): boolean => {
-  const state = blocks.states[index];
-  return state === BLOCK_STATE.used || state === BLOCK_STATE.unknown;
-};
-
-/** The address in a word, without what a program keeps in its upper 16 bits. It may stand anywhere. */
-function pointerAt(window: Window, address: number): number {
-  const skew = address % 8;
-  const at = address - skew;
-  if (skew === 0) return window.low(at) + (window.low(at + 4) % 0x10000) * 2 ** 32;
-  const both = window.wide(at) | (window.wide(at + 8) << 64n);
-  return Number((both >> BigInt(8 * skew)) & 0xffff_ffff_ffffn);
 }
 
 /** Sources ascend, as the slots do. */

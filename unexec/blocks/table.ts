@@ -104,6 +104,12 @@ export class Blocks {
     return index >= 0 && this.starts[index] === address ? index : -1;
   }
 
+  /** Whether the program has this block: others hold nothing, and lead nowhere. */
+  isLive(index: number): boolean {
+    const state = this.states[index];
+    return state === BLOCK_STATE.used || state === BLOCK_STATE.unknown;
+  }
+
   #pagesOf(address: number): PageIndex | undefined {
     let low = 0;
     let high = this.#pages.length;

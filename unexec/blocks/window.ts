@@ -50,6 +50,15 @@ export class Window {
     return this.#piece.view.getBigUint64(at, true);
   }
 
+  /** The address in the 8 bytes anywhere, without what a program keeps in their upper 16 bits. */
+  pointer(address: number): number {
+    const skew = address % 8;
+    const at = address - skew;
+    if (skew === 0) return this.low(at) + (this.low(at + 4) % 0x10000) * HIGH;
+    const both = this.wide(at) | (this.wide(at + 8) << 64n);
+    return Number((both >> BigInt(8 * skew)) & 0xffff_ffff_ffffn);
+  }
+
   /** Makes the piece with this address the current one; returns the offset in it. */
   #at(address: number): number {
     const start = this.#piece.start;
