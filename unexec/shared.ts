@@ -4,14 +4,14 @@
  *
  * @module
  */
-import { realpathSync } from 'node:fs';
 import { readElf } from '../formats/elf/index.ts';
 import { UnexecError } from './errors.ts';
 import { FileSource } from './file-source.ts';
 import type { FreezeOptions } from './freeze.ts';
 import { rememberTerminal } from './linux/caller-terminal.ts';
 import { launchOptions } from './sources/launch-options.ts';
-import { type LibraryRun, loadLibrary } from './sources/load-library.ts';
+import { findLibrary, type LibraryRun, loadLibrary } from './sources/load-library.ts';
+import { readLibrary } from './styles/shared-elf/library-file.ts';
 import { type SharedWritten, writeShared } from './styles/shared-elf.ts';
 import { openTarget } from './target-file.ts';
 import { verifyWritten } from './verify-written.ts';
@@ -63,21 +63,20 @@ export async function freezeLibrary(
   let source: FileSource | undefined;
   try {
     // 1. The library in two processes, initialised in both.
+    const path = findLibrary(library);
+    source = new FileSource(path);
+    const file = readLibrary(readElf(source), path);
     const { env, stdio, signal } = launchOptions(options);
     const load = () =>
-      loadLibrary(library, { init: options.init, milliseconds: options.timeout, env, stdio, signal });
+      loadLibrary(path, { init: options.init, milliseconds: options.timeout, env, stdio, signal });
     const a = await load();
     runs.push(a);
     const b = await loadElsewhere(a, load, runs);
 
     // 2. What both have in common, in a new file.
-    const path = realpathSync(library);
-    source = new FileSource(path);
-    const file = readElf(source);
     const written = await writeShared(
       {
-        file,
-        path,
+        library: file,
         runs: { a, b },
         init: options.init,
         scratch: options.scratch ?? [],
@@ -96,7 +95,7 @@ export async function freezeLibrary(
       target: output.path,
       arch: 'x86_64',
       init: options.init,
-      remarks: remarksOn(written),
+      remarks: remarksOn(a, written),
     };
   } catch (error) {
     throw output.explain(error);
@@ -131,14 +130,23 @@ async function loadElsewhere(
   );
 }
 
-function remarksOn({ pointers, blocks, rerouted }: SharedWritten): string[] {
-  const remarks: string[] = [];
+function remarksOn(
+  { changedModules }: LibraryRun,
+  { pointers, blocks, rerouted, growsStrings }: SharedWritten,
+): string[] {
+  const remarks = changedModules.map(
+    path => `the initialiser has changed variables of ${path}, which stay in that library and are not kept`,
+  );
   if (pointers.dangling > 0) {
-    remarks.push(`${pointers.dangling} words led to memory that had been freed, and are null pointers now`);
+    const words = pointers.dangling === 1 ? 'a word' : `${pointers.dangling} words`;
+    remarks.push(`${words} led to memory that had been freed: null pointers now`);
   }
   if (blocks.count > 0 && rerouted.length === 0) {
+    remarks.push('the library imports nothing that frees: a block of the image must not be freed by others');
+  }
+  if (growsStrings) {
     remarks.push(
-      'the library imports no free: who frees a block of the image by another one ends the process',
+      'libstdc++ frees the old text of a std::string that grows, and knows no frozen one: link with -static-libstdc++ -Wl,--exclude-libs,ALL if frozen strings are changed',
     );
   }
   return remarks;

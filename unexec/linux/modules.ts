@@ -15,6 +15,7 @@ import type { Mapping } from './proc.ts';
 
 const ELF_MAGIC = 0x464c457f;
 const NT_GNU_BUILD_ID = 3;
+const LARGEST_MODULE = 2n ** 47n;
 
 /** Modules in the order of their addresses, the one at `entry` (the program itself) first. */
 export function findModules(mappings: readonly Mapping[], memory: ProcessMemory, entry: bigint): Module[] {
@@ -34,10 +35,11 @@ export function moduleAt(
   const view = viewOf(page);
   if (view.getUint32(0, true) !== ELF_MAGIC) return undefined;
   const header = Elf64_Ehdr.read(view, 0, true);
-  const end = Number(header.e_phoff) + header.e_phnum * Elf64_Phdr.size;
-  if (header.e_phentsize !== Elf64_Phdr.size || end > page.length) return undefined;
+  if (header.e_phentsize !== Elf64_Phdr.size || header.e_phoff > LARGEST_MODULE) return undefined;
+  // Headers that have been moved (`prepare`) are as far behind the first byte in memory as in the file.
+  const table = viewOf(memory.bytes(mapping.start + header.e_phoff, header.e_phnum * Elf64_Phdr.size));
   const segments = Array.from({ length: header.e_phnum }, (_, i) =>
-    Elf64_Phdr.read(view, Number(header.e_phoff) + i * Elf64_Phdr.size, true),
+    Elf64_Phdr.read(table, i * Elf64_Phdr.size, true),
   );
   const loads = segments.filter(segment => segment.p_type === PT.PT_LOAD);
   const first = loads[0];

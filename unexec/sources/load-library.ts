@@ -37,6 +37,8 @@ export interface LibraryRun {
   readonly threads: number;
   /** Descriptors that it has left open, with what they lead to. */
   readonly descriptors: readonly { readonly fd: number; readonly to: string }[];
+  /** Other libraries whose variables the initialiser has changed: paths. Of the C library nothing is told. */
+  readonly changedModules: readonly string[];
   /** Kills the process. */
   release(): void;
 }
@@ -69,7 +71,7 @@ const FIELD_START_BRK = 47;
  *   `CALL_CRASHED`, `CALL_ENDED`, `CALL_TIMED_OUT`, and as `launch`
  */
 export async function loadLibrary(library: string, options: LoadOptions): Promise<LibraryRun> {
-  const path = libraryPath(library);
+  const path = findLibrary(library);
   const host = existing(HOSTS, 'a program to load the library into');
   const tracee = await launch(existing(SETTERS, 'a program that sets variables'), {
     args: ['LD_BIND_NOW=1', `GLIBC_TUNABLES=${TUNABLES}`, `LD_PRELOAD=${path}`, host],
@@ -86,7 +88,9 @@ export async function loadLibrary(library: string, options: LoadOptions): Promis
     });
     const main = getRegisters(tracee.pid).rip;
     memory = new ProcessMemory(tracee.pid);
-    const module = libraryIn(readModules(tracee.pid, memory), path);
+    const modules = readModules(tracee.pid, memory);
+    const module = libraryIn(modules, path);
+    const before = readVariables(tracee.pid, memory, modules, module);
     const returned =
       options.init === undefined
         ? undefined
@@ -95,7 +99,7 @@ export async function loadLibrary(library: string, options: LoadOptions): Promis
             returnTo: main,
             milliseconds: options.milliseconds ?? INIT_MILLISECONDS,
           });
-    return standing(tracee, memory, path, returned);
+    return { ...standing(tracee, memory, path, returned), changedModules: changedModules(memory, before) };
   } catch (error) {
     memory?.close();
     tracee.kill();
@@ -103,7 +107,12 @@ export async function loadLibrary(library: string, options: LoadOptions): Promis
   }
 }
 
-function libraryPath(library: string): string {
+/**
+ * The library's path without links, as LD_PRELOAD can express it.
+ *
+ * @throws UnexecError `LIBRARY_NOT_FOUND`, `BAD_LIBRARY_PATH`
+ */
+export function findLibrary(library: string): string {
   const stat = statSync(library, { throwIfNoEntry: false });
   if (stat?.isFile() !== true) {
     throw new UnexecError('LIBRARY_NOT_FOUND', `${library}: no such library`, { path: library });
@@ -154,6 +163,38 @@ function notLoaded(path: string, cause: unknown): UnexecError {
   });
 }
 
+interface Variables {
+  readonly path: string;
+  readonly start: bigint;
+  readonly bytes: Uint8Array;
+}
+
+/** malloc alone changes these whenever it is called. */
+const ALWAYS_CHANGED = /\/(libc|ld-linux-x86-64|ld-musl-x86_64|libpthread)(-2\.\d+)?\.so(\.\d+)?$/;
+
+/** Writable memory of the other libraries, as it is now. */
+function readVariables(
+  pid: number,
+  memory: ProcessMemory,
+  modules: readonly Module[],
+  library: Module,
+): Variables[] {
+  const others = modules.filter(module => module !== library && !ALWAYS_CHANGED.test(module.path));
+  const regions = nameRegions(parseSmaps(readProc(`/proc/${pid}/smaps`)), others);
+  return regions.flatMap(({ kind, start, size }) => {
+    const module = others.find(other => start >= other.start && start < other.end);
+    if (kind !== 'module-data' || module === undefined) return [];
+    return [{ path: module.path, start, bytes: memory.bytes(start, size) }];
+  });
+}
+
+function changedModules(memory: ProcessMemory, before: readonly Variables[]): string[] {
+  const changed = before.filter(
+    ({ start, bytes }) => Buffer.compare(memory.bytes(start, bytes.length), bytes) !== 0,
+  );
+  return [...new Set(changed.map(({ path }) => path))];
+}
+
 function initialiser(library: Module, name: string): { readonly address: bigint; readonly name: string } {
   const found = symbolsNamed(library, [name], 'dynamic').find(symbol => symbol.name === name);
   if (found?.type === STT.STT_FUNC || found?.type === STT.STT_NOTYPE) return { address: found.address, name };
@@ -169,7 +210,7 @@ function standing(
   memory: ProcessMemory,
   path: string,
   returned: bigint | undefined,
-): LibraryRun {
+): Omit<LibraryRun, 'changedModules'> {
   const { pid } = tracee;
   const mappings = parseSmaps(readProc(`/proc/${pid}/smaps`));
   for (const mapping of mappings) if (mapping.populated === 0) memory.markEmpty(mapping.start);

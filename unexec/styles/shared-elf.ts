@@ -6,7 +6,7 @@
  * @module
  */
 import { basename } from 'node:path';
-import type { ElfFile } from '../../formats/elf/index.ts';
+import { SHN } from '../../formats/elf/index.ts';
 import { encodeManifest, MANIFEST_VERSION, NOTE, type SharedManifest } from '../manifest.ts';
 import { symbolsNamed } from '../module-symbols.ts';
 import type { LibraryRun } from '../sources/load-library.ts';
@@ -17,7 +17,7 @@ import { layOutBlocks } from './shared-elf/block-layout.ts';
 import { compareRuns } from './shared-elf/compare-runs.ts';
 import { dumpBytes, fillWords, patcher } from './shared-elf/dumped-bytes.ts';
 import { planImports, takesCompact } from './shared-elf/imports.ts';
-import { readLibrary } from './shared-elf/library-file.ts';
+import type { LibraryFile } from './shared-elf/library-file.ts';
 import { placesOf } from './shared-elf/places.ts';
 import { refuseLeftovers, refuseWords } from './shared-elf/refusals.ts';
 import { planRelocations } from './shared-elf/relocation-plan.ts';
@@ -25,9 +25,8 @@ import { findScratch } from './shared-elf/scratch.ts';
 import { addSegments, writeLibrary } from './shared-elf/write-library.ts';
 
 export interface SharedInput {
-  /** The library that was loaded; it is changed. */
-  readonly file: ElfFile;
-  readonly path: string;
+  /** The library that was loaded; its file is changed. */
+  readonly library: LibraryFile;
   /** Two runs that did the same, at different addresses. */
   readonly runs: { readonly a: LibraryRun; readonly b: LibraryRun };
   /** Name of the function that was called. */
@@ -54,7 +53,12 @@ export interface SharedWritten {
   readonly relocations: { readonly relative: number; readonly symbolic: number; readonly compact: boolean };
   /** Imports that leave blocks of the image alone. */
   readonly rerouted: readonly string[];
+  /** It imports functions of libstdc++ that may free the text of a std::string, there and not through a stub. */
+  readonly growsStrings: boolean;
 }
+
+const STRING_FUNCTION =
+  /^_ZNSt7__cxx1112basic_stringI.*(_M_(mutate|append|assign|replace\w*)|reserve|resize|push_back)/;
 
 /**
  * Writes the new library into the open target; the caller commits it.
@@ -62,10 +66,10 @@ export interface SharedWritten {
  * @throws UnexecError `CANNOT_BE_KEPT` with all reasons; those of the passes
  */
 export async function writeShared(input: SharedInput, target: TargetFile): Promise<SharedWritten> {
-  const { file, path, runs, init } = input;
+  const { library, runs, init } = input;
+  const { path } = library;
 
-  // 1. What the file says, and what the initialiser has left in the process.
-  const library = readLibrary(file, path);
+  // 1. What the initialiser has left in the process.
   refuseLeftovers(path, runs.a);
 
   // 2. Its variables and the blocks that they lead to, compared in both runs.
@@ -148,6 +152,9 @@ export async function writeShared(input: SharedInput, target: TargetFile): Promi
       compact,
     },
     rerouted: relocations.rerouted,
+    growsStrings: library.symbols.some(
+      ({ name, sectionIndex }) => sectionIndex === SHN.SHN_UNDEF && STRING_FUNCTION.test(name),
+    ),
   };
 }
 

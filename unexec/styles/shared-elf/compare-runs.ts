@@ -234,7 +234,7 @@ function settle(
   const stale = outward.filter(isMallocs);
   for (const { at } of stale) zeroed.push(at);
   for (const { range, offset, value1, value2, into } of comparison.unexplained) {
-    const why = into === undefined ? 'differs between two runs' : `differs between two runs (${into})`;
+    const why = into === undefined ? 'differs between two runs' : `leads into ${into}`;
     unexplained.push({ at: Number(range.start1) + offset, value1, value2, why });
   }
   return {

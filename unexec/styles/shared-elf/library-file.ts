@@ -6,6 +6,7 @@
  */
 import {
   atAddress,
+  DT,
   type DynamicTypes,
   dynamicTypes,
   type ElfDynamic,
@@ -50,6 +51,9 @@ export interface WritableSegment {
   readonly loaders: readonly Skipped[];
 }
 
+/** `d_val` of DT_FLAGS_1: a position-independent program (elf.h). */
+const DF_1_PIE = 0x0800_0000n;
+
 /** Sections whose words only the loader writes, wherever a linker puts them. */
 const LOADERS_NAMES: ReadonlySet<string> = new Set(['.got', '.got.plt', '.dynamic', '.data.rel.ro']);
 const LOADERS_TYPES: ReadonlySet<number> = new Set([
@@ -69,7 +73,9 @@ export function readLibrary(file: ElfFile, path: string): LibraryFile {
     throw new UnexecError(code, `${path} ${what}`, { path, hint });
   };
   const dynamic = readDynamic(file);
-  if (file.header.type !== ET.ET_DYN || dynamic.length === 0) {
+  const flags = dynamic.find(({ tag }) => tag === DT.DT_FLAGS_1)?.value ?? 0n;
+  const isProgram = (flags & DF_1_PIE) !== 0n;
+  if (file.header.type !== ET.ET_DYN || dynamic.length === 0 || isProgram) {
     refuse('NOT_A_LIBRARY', 'is no shared library', 'link it with -shared');
   }
   if (file.header.machine !== EM.EM_X86_64) {

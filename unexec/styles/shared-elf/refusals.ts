@@ -10,6 +10,7 @@ import type { LibraryRun } from '../../sources/load-library.ts';
 import type { ComparedRuns, OutwardWord } from './compare-runs.ts';
 import { outwardSymbol } from './imports.ts';
 import type { LibraryFile } from './library-file.ts';
+import { changedThreadLocals } from './thread-local.ts';
 
 /** A variable of the library, by its symbol. */
 export type VariableNamer = (address: bigint) => string;
@@ -42,7 +43,7 @@ export function refuseWords(library: LibraryFile, compared: ComparedRuns): void 
   const nameOf = variableNamer(library);
   const where = (at: number): string => placeName(compared, nameOf, at);
   const hex = (value: bigint): string => `0x${value.toString(16)}`;
-  const reasons: Reason[] = [];
+  const reasons = changedThreadLocals(library, compared.a);
   for (const { at, value1, value2, why } of compared.unexplained) {
     reasons.push({
       code: 'WORD_UNEXPLAINED',
@@ -108,7 +109,7 @@ function placeName({ a, pairs }: ComparedRuns, nameOf: VariableNamer, at: number
     number = root === 0 ? -1 : pairs.numberAt(root);
   }
   const by = root === 0 ? 'what the initialiser returned' : nameOf(BigInt(root) - bias);
-  return `offset ${at - block} of a block of ${size} bytes that ${by} leads to`;
+  return `offset ${at - block} of a block of ${size} bytes behind ${by}`;
 }
 
 function targetName({ a }: ComparedRuns, { value, module, name }: OutwardWord): string {

@@ -61,7 +61,9 @@ export interface NewSegments {
 export function addSegments(library: LibraryFile, heapSize: number): NewSegments {
   const { file } = library;
   for (const { segment } of library.writable) moveToEnd(file, segment);
-  moveProgramHeaders(file);
+  const headers = moveProgramHeaders(file);
+  // Of a library that has been frozen before: what its headers did not need is room for more.
+  file.kept = file.kept.filter(({ offset }) => !isWithin(headers, offset));
   const size = STUBS_X86_64.length;
   const code = addLoadSegment(file, { flags: PF.PF_R | PF.PF_X, memorySize: size, fileSize: size });
   const heap = addLoadSegment(file, {
@@ -74,6 +76,9 @@ export function addSegments(library: LibraryFile, heapSize: number): NewSegments
   }
   return { code, heap };
 }
+
+const isWithin = (segment: ElfSegment, offset: number): boolean =>
+  offset >= segment.offset && offset < segment.offset + segment.fileSize;
 
 /** Memory that the file did not hold is now in it, and would not fit where the segment was. */
 function moveToEnd(file: ElfFile, segment: ElfSegment): void {
