@@ -24,7 +24,7 @@ async function rounds(program: string, count: number): Promise<string[]> {
 }
 
 test('the programs of samples/restart have at most 60 lines', t => {
-  t.deepEqual(PROGRAMS, ['constructors.c', 'tables.c', 'world.c']);
+  t.deepEqual(PROGRAMS, ['constructors.c', 'rehash.c', 'tables.c', 'world.c']);
   for (const file of PROGRAMS) {
     t.true(readFileSync(join(SAMPLES, file), 'utf8').trimEnd().split('\n').length <= 60, file);
   }
@@ -53,6 +53,8 @@ test('CMake builds, prepares and dumps the programs on Linux', async t => {
   const first = await run(join(out, 'constructors'));
   const second = await run(join(out, 'constructors.restart'));
   t.is(second.stdout, first.stdout.replace('life 1, started', 'life 2, restarted'));
+  const rehashed = await run(join(out, 'rehash.restart'));
+  t.is(rehashed.stdout, 'found 1000 of 1000, rehashed 1 time(s), thing 99\n');
 });
 
 for (const arch of MACHO_ARCHES) {

@@ -70,6 +70,33 @@ static void start_streams(void)
 }
 #endif
 
+/* What the program wants to be called at a restart: in the zone, so that it is in the image with the rest. */
+struct hook {
+    struct hook *next;
+    void (*function)(void);
+};
+static struct hook *hooks;
+
+int unexec_at_restart(void (*function)(void))
+{
+    struct hook **end = &hooks;
+    for (; *end != NULL; end = &(*end)->next)
+        if ((*end)->function == function)
+            return 0;
+    struct hook *hook = unexec_heap_allocate(sizeof *hook, 1);
+    if (hook == NULL)
+        return -1;
+    *hook = (struct hook){NULL, function};
+    *end = hook;
+    return 0;
+}
+
+static void run_hooks(void)
+{
+    for (struct hook *hook = hooks; hook != NULL; hook = hook->next)
+        hook->function();
+}
+
 #if defined(__APPLE__)
 #define UNEXEC_FIRST __attribute__((constructor(101)))
 #else
@@ -87,8 +114,10 @@ UNEXEC_FIRST void unexec_zone_start(void)
         return;
     started = life;
     unexec_malloc_start();
-    if (life > 1)
+    if (life > 1) {
         start_streams();
+        run_hooks();
+    }
 }
 
 int unexec_restarted(void)

@@ -39,6 +39,13 @@ struct unexec_args {
 
 /* Whether this life began from a dumped executable. */
 int unexec_restarted(void);
+/*
+ * Has `function` called before main in every later life: the program lies at other addresses there, so a table
+ * that hashes by address has to be filled anew, a random seed drawn again. The functions are called in the order
+ * in which they were registered, with malloc and all variables as they were; a life's own constructors (those
+ * of libraries) have run. One that is registered again is called once. Returns 0, or -1 without memory.
+ */
+int unexec_at_restart(void (*function)(void));
 /* Does nothing: the place of unexec_freeze on macOS, for a debugger's breakpoint (lldb: `b unexec_freeze_here`). */
 void unexec_freeze_here(void);
 /*
