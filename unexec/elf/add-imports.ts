@@ -9,7 +9,6 @@ import {
   changeDynamic,
   DT,
   dynamicCapacity,
-  dynamicSize,
   dynamicStrings,
   type ElfDynamic,
   type ElfFile,
@@ -17,16 +16,13 @@ import {
   type ElfSegment,
   type EncodedTable,
   elfBytes,
-  encodeDynamic,
   encodeImportTables,
   encodeRela,
-  findSegment,
   type ImportedSymbols,
   importSymbols,
   type NewImport,
   newSection,
   PF,
-  PT,
   patchAddress,
   readDynamic,
   readDynamicRelocations,
@@ -35,10 +31,10 @@ import {
   renumberSymbols,
   SHF,
   SHT,
-  segmentContents,
   type WantedVersion,
   writeDynamic,
 } from '../../formats/elf/index.ts';
+import { moveDynamic } from './move-dynamic.ts';
 import { moveSymbols } from './move-symbols.ts';
 import { addLoadSegment, moveProgramHeaders } from './program-headers.ts';
 import { describeSection, placeSectionTables } from './section-tables.ts';
@@ -73,9 +69,14 @@ export function addImports(
   moveProgramHeaders(file);
   const addresses = placeTables(file, original, tables);
   renumber(file, original, imported);
+  moveSymbols(
+    file,
+    original.sections.map(({ address }) => address),
+  );
   const changed = changeDynamic(readDynamic(original), new Map([...addresses, ...values]));
-  putDynamic(file, original, [...missingLibraries(original, imported), ...changed]);
-  moveSymbols(file, original);
+  const entries = [...missingLibraries(original, imported), ...changed];
+  if (entries.length <= dynamicCapacity(original)) writeDynamic(file, entries);
+  else moveDynamic(file, entries);
   placeSectionTables(file);
   return { file: readElf(elfBytes(file)), indices: imported.indices };
 }
@@ -162,27 +163,4 @@ function missingLibraries(original: ElfFile, { libraries }: ImportedSymbols): El
   return [...libraries]
     .filter(([library]) => !present.has(library) && !library.startsWith('ld-linux'))
     .map(([, offset]) => ({ tag: DT.DT_NEEDED, value: BigInt(offset) }));
-}
-
-/**
- * In its place where there is room; else in a writable PT_LOAD of its own, for loaders write addresses into it
- * (glibc 2.36, elf/get-dynamic-info.h). Its old bytes stay, for code that knows `_DYNAMIC`.
- */
-function putDynamic(file: ElfFile, original: ElfFile, entries: readonly ElfDynamic[]): void {
-  const dynamic = findSegment(file, PT.PT_DYNAMIC);
-  if (dynamic === undefined || entries.length <= dynamicCapacity(original)) {
-    writeDynamic(file, entries);
-    return;
-  }
-  const contents = encodeDynamic(entries);
-  const size = dynamicSize(entries.length);
-  const old = { offset: dynamic.offset, contents: segmentContents(original, dynamic) };
-  const section = file.sections.find(({ type }) => type === SHT.SHT_DYNAMIC);
-  const segment = addLoadSegment(file, { flags: PF.PF_R | PF.PF_W, memorySize: size, fileSize: size });
-  const { address, offset, physicalAddress } = segment;
-  Object.assign(dynamic, { address, offset, physicalAddress, fileSize: size, memorySize: size });
-  if (section) {
-    Object.assign(section, { address, offset, contents });
-    file.kept.push(old);
-  } else file.kept.push({ offset, contents });
 }

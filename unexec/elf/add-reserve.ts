@@ -9,6 +9,7 @@ import { hex } from '../../formats/errors.ts';
 import { UnexecError } from '../errors.ts';
 import { RESERVE_UNIT } from '../zones/reserve.ts';
 import { endOfMemory, loadsOf } from './address-space.ts';
+import { makeDynamicRoom } from './move-dynamic.ts';
 import { addLoadSegment, movedHeaders, moveProgramHeaders } from './program-headers.ts';
 import { describeSection, placeSectionTables } from './section-tables.ts';
 
@@ -32,6 +33,7 @@ export const hasReserve = (file: ElfFile): boolean =>
  */
 export function addReserve(file: ElfFile, size: number): bigint {
   moveProgramHeaders(file);
+  makeDynamicRoom(file);
   const segment = addLoadSegment(file, { flags: PF.PF_R | PF.PF_W, memorySize: size, unit: RESERVE_UNIT });
   checkRoom(file);
   describeSection(
