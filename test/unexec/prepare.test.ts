@@ -249,7 +249,7 @@ test('prepare() refuses a program that has two runtimes', async t => {
   const magic = new TextEncoder().encode('unexec reserve 1');
   const data = file.segment('__DATA');
   const end = file.u64(data + SEGMENT.fileoff) + file.u64(data + SEGMENT.filesize);
-  file.bytes.set(magic, end - 48);
+  file.bytes.set(magic, end - 0x100);
   const input = file.save(join(directory, 'two'));
   await t.throwsAsync(prepare(input, `${input}.prepared`, { reserve: MIB }), { code: 'RESERVE_AMBIGUOUS' });
 });

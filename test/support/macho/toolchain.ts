@@ -21,7 +21,7 @@ export interface MachOProgram {
   readonly sources: readonly string[];
   readonly arch: MachOArch;
   readonly fixups: FixupStyle;
-  /** Directory of the output and the objects, which hold the debug information. Default: a new one. */
+  /** Directory of the output. Default: a new one. */
   readonly directory?: string;
   /** Name of the output. Default: that of the first source, with the architecture and the fixups. */
   readonly name?: string;
@@ -49,8 +49,8 @@ export function compileMachO(program: MachOProgram): string {
   const objects = join(directory, `${name}.objects`);
   mkdirSync(objects, { recursive: true });
   const output = join(directory, name);
-  const compiled = program.sources.map((source, i) => compile(program, source, objects, i));
-  tool('ld64.lld-19', [...linkFlags(program), '-o', output, ...compiled, LIBSYSTEM], 'lld-19');
+  const inputs = program.sources.map((source, i) => compile(program, source, objects, i));
+  tool('ld64.lld-19', [...linkFlags(program), '-o', output, ...inputs, LIBSYSTEM], 'lld-19');
   return output;
 }
 
@@ -62,11 +62,22 @@ export function compileFlags(arch: MachOArch): readonly string[] {
   ];
 }
 
+/** Objects of sources of the checkout, which do not change while tests run: by flags and path. */
+const compiled = new Map<string, string>();
+let shared: string | undefined;
+
 function compile(program: MachOProgram, source: string, objects: string, index: number): string {
   const path = isAbsolute(source) ? source : join(ROOT, source);
-  const object = join(objects, `${index}-${basename(path, extname(path))}.o`);
-  const flags = [...compileFlags(program.arch), ...(program.compileFlags ?? [])];
-  tool('clang-19', [...flags, '-c', path, '-o', object], 'clang-19');
+  const flags = [...compileFlags(program.arch), ...(program.compileFlags ?? []), '-c', path];
+  const key = flags.join('\0');
+  const known = compiled.get(key);
+  if (known !== undefined) return known;
+  const isShared = path.startsWith(ROOT);
+  if (isShared) shared ??= sandbox('macho-objects');
+  const name = `${isShared ? compiled.size : index}-${basename(path, extname(path))}.o`;
+  const object = join(isShared ? (shared ?? objects) : objects, name);
+  tool('clang-19', [...flags, '-o', object], 'clang-19');
+  if (isShared) compiled.set(key, object);
   return object;
 }
 
