@@ -49,5 +49,5 @@ export {
   type SymbolVersion,
   type VersionNeed,
 } from './versions.ts';
-export { elfBytes, type Piece, piecesToBytes, writeElf } from './write.ts';
+export { elfBytes, elfSource, type Piece, piecesToBytes, writeElf } from './write.ts';
 export { changeDynamic, dynamicCapacity, dynamicSize, encodeDynamic, writeDynamic } from './write-dynamic.ts';

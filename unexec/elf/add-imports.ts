@@ -15,11 +15,12 @@ import {
   type ElfSection,
   type ElfSegment,
   type EncodedTable,
-  elfBytes,
+  elfSource,
   encodeImportTables,
   encodeRela,
   type ImportedSymbols,
   importSymbols,
+  layoutElf,
   type NewImport,
   newSection,
   PF,
@@ -34,13 +35,14 @@ import {
   type WantedVersion,
   writeDynamic,
 } from '../../formats/elf/index.ts';
+import { endOfFile } from './address-space.ts';
 import { moveDynamic } from './move-dynamic.ts';
 import { moveSymbols } from './move-symbols.ts';
 import { addLoadSegment, moveProgramHeaders } from './program-headers.ts';
 import { describeSection, placeSectionTables } from './section-tables.ts';
 
 export interface AddedImports {
-  /** The program with them, in memory. Nothing that it had has moved in memory, but for these tables. */
+  /** The program with them, which reads what it had from the source of the original. Nothing that it had has moved in memory, but for these tables. */
   readonly file: ElfFile;
   /** Index of each of the imports among its dynamic symbols. */
   readonly indices: Uint32Array;
@@ -78,7 +80,7 @@ export function addImports(
   if (entries.length <= dynamicCapacity(original)) writeDynamic(file, entries);
   else moveDynamic(file, entries);
   placeSectionTables(file);
-  return { file: readElf(elfBytes(file)), indices: imported.indices };
+  return { file: readElf(elfSource(layoutElf(file), endOfFile(file))), indices: imported.indices };
 }
 
 /** Puts the tables into a new segment, and says at which address each is, by its tag. */
