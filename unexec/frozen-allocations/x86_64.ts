@@ -1,6 +1,6 @@
 /**
- * What a frozen library calls in place of free and realloc, for x86-64, assembled from x86_64.S by `npm run stubs`;
- * a test compares the two.
+ * What a frozen library calls in place of free and realloc, for x86-64, assembled from x86_64.S by
+ * `npm run stubs`; a test compares the two.
  *
  * @module
  */

@@ -4,8 +4,9 @@
  * reaches `main`; the library is preloaded into it, and its initialiser called there.
  *
  * What could differ between two runs is fixed: the environment, and what malloc leaves in the memory that it
- * hands out. With these tunables (glibc's manual, "Memory Allocation Tunables") every block begins zeroed, and
- * no thread's cache keeps links and a random key in freed ones.
+ * hands out: every block begins zeroed, to its last byte. The tunables (glibc's manual, "Memory Allocation
+ * Tunables") do so for what functions other than malloc and realloc allocate, as far as it was asked for, and no
+ * thread's cache keeps links and a random key in freed blocks.
  *
  * @module
  */
@@ -21,6 +22,7 @@ import { getRegisters } from '../linux/ptrace.ts';
 import { nameRegions } from '../linux/regions.ts';
 import type { Tracee } from '../linux/tracee.ts';
 import { symbolsNamed } from '../module-symbols.ts';
+import { type Replaced, replaceAllocations } from '../zeroed-allocations/replace.ts';
 import type { ZoneView } from '../zones.ts';
 import { type LaunchOptions, launch } from './launch.ts';
 import { runToFreezePoint } from './run-to-freeze-point.ts';
@@ -39,6 +41,8 @@ export interface LibraryRun {
   readonly descriptors: readonly { readonly fd: number; readonly to: string }[];
   /** Other libraries whose variables the initialiser has changed: paths. Of the C library nothing is told. */
   readonly changedModules: readonly string[];
+  /** Functions that stood for others of the C library, by their addresses. */
+  readonly replaced: Replaced;
   /** Kills the process. */
   release(): void;
 }
@@ -83,6 +87,7 @@ export async function loadLibrary(library: string, options: LoadOptions): Promis
   let memory: ProcessMemory | undefined;
   try {
     await runToHost(tracee, path);
+    const replaced = await replaceAllocations(tracee);
     await runToFreezePoint(tracee, { type: 'main' }).catch((cause: unknown) => {
       throw notLoaded(path, cause);
     });
@@ -99,7 +104,11 @@ export async function loadLibrary(library: string, options: LoadOptions): Promis
             returnTo: main,
             milliseconds: options.milliseconds ?? INIT_MILLISECONDS,
           });
-    return { ...standing(tracee, memory, path, returned), changedModules: changedModules(memory, before) };
+    return {
+      ...standing(tracee, memory, path, returned),
+      changedModules: changedModules(memory, before),
+      replaced,
+    };
   } catch (error) {
     memory?.close();
     tracee.kill();
@@ -210,7 +219,7 @@ function standing(
   memory: ProcessMemory,
   path: string,
   returned: bigint | undefined,
-): Omit<LibraryRun, 'changedModules'> {
+): Omit<LibraryRun, 'changedModules' | 'replaced'> {
   const { pid } = tracee;
   const mappings = parseSmaps(readProc(`/proc/${pid}/smaps`));
   for (const mapping of mappings) if (mapping.populated === 0) memory.markEmpty(mapping.start);

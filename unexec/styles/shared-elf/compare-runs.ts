@@ -7,11 +7,12 @@
  */
 import { type ElfRelocation, PT } from '../../../formats/elf/index.ts';
 import { BLOCK_STATE, findBlocks } from '../../blocks.ts';
-import type { Module } from '../../image.ts';
+import { type Module, PAGE } from '../../image.ts';
 import { comparePointers, type PairedModule, type PairedRange, type Skipped } from '../../pointers.ts';
 import type { LibraryRun } from '../../sources/load-library.ts';
 import { boundedReader } from '../../zones/bounded-reader.ts';
 import { findArenas } from '../../zones/glibc-malloc.ts';
+import { byValue } from '../../zones/regions.ts';
 import { blockRanges } from './block-ranges.ts';
 import { isStillBound, type ReadRun, readRun, symbolicRelocations } from './bound-words.ts';
 import { type LibraryFile, writableAt } from './library-file.ts';
@@ -172,8 +173,15 @@ function pairedModules(a: LibraryRun, b: LibraryRun): (PairedModule & { readonly
       if (other === undefined || other.start === region.start) return [];
       return [{ name: region.name, start1: region.start, start2: other.start, size: region.size }];
     });
-  return [...modules, ...named];
+  const [code1, code2] = [a, b].map(({ replaced }) => [...replaced.keys()].sort(byValue)[0]);
+  const replaced =
+    code1 === undefined || code2 === undefined
+      ? []
+      : [{ name: 'functions of ours', start1: pageOf(code1), start2: pageOf(code2), size: PAGE }];
+  return [...modules, ...named, ...replaced];
 }
+
+const pageOf = (address: bigint): bigint => address - (address % BigInt(PAGE));
 
 /** Blocks that only pointers lead to which are not aligned. Whether there were any. */
 function followUnaligned({ comparison, outside }: Found, a: ReadRun, b: ReadRun, pairs: BlockPairs): boolean {

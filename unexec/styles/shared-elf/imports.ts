@@ -51,8 +51,9 @@ export function outwardSymbol(
   | undefined {
   const known = run.importOf.get(value);
   if (known !== undefined) return { known, addend: 0 };
-  if (module === undefined) return undefined;
-  const found = run.symbols.resolve(Number(value));
+  const original = run.run.replaced.get(value);
+  if (module === undefined && original === undefined) return undefined;
+  const found = run.symbols.resolve(Number(original ?? value));
   if (found.kind === 'refused') return undefined;
   const { symbol: name, type, version, addend } = found;
   // What the library defines itself is found by its own name, wherever it leads.
