@@ -2,7 +2,8 @@
  * Set-up on a fresh machine, done before every `npm run` command and quick when there is nothing to do:
  * dependencies as package-lock.json has them, compiled sources, for `test` and `bench` the Debian packages of
  * packages.mjs, and for `test` the macOS files of macho-files.json, which are taken out of npm packages and
- * read, never run by us. It must run before anything is installed: only Node's own modules here.
+ * read, never run by us, and the Debian files of debian-files.json. It must run before anything is installed:
+ * only Node's own modules here.
  *
  *     node .ci/setup.mjs [test | bench]
  *
@@ -13,6 +14,7 @@ import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { fetchDebianFiles } from './debian-files.mjs';
 import { PACKAGES } from './packages.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -30,7 +32,10 @@ if (!dependenciesMatch())
   run('installing dependencies', ...npm('ci', '--ignore-scripts', '--no-audit', '--no-fund'));
 compile();
 if (purpose !== undefined) installPackages(purpose);
-if (purpose === 'test') fetchMachOFiles();
+if (purpose === 'test') {
+  fetchMachOFiles();
+  fetchDebianFiles(run, fail);
+}
 
 function checkNode() {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -135,9 +140,9 @@ function fetchMachOFiles() {
 }
 
 /** Runs a command, its output on stderr: stdout belongs to what comes after the set-up. */
-function run(what, command, args) {
+function run(what, command, args, cwd = '.') {
   if (what !== '') process.stderr.write(`setup: ${what}\n`);
-  const { status, signal, error } = spawnSync(command, args, { stdio: ['ignore', 2, 2] });
+  const { status, signal, error } = spawnSync(command, args, { stdio: ['ignore', 2, 2], cwd });
   if (error !== undefined) fail(`${command} could not be run: ${error.message}`);
   if (status !== 0) fail(`${[command, ...args].join(' ')} failed (${signal ?? `exit status ${status}`})`);
 }
