@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { closeSync, existsSync, openSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { type ElfFile, ET } from '../../formats/elf/index.ts';
 import { isMachO, type MachOFile, MH_FLAGS } from '../../formats/macho/index.ts';
 import { UnexecError } from '../errors.ts';
@@ -12,8 +12,7 @@ import { FileSource } from '../file-source.ts';
 import type { FreezeOptions } from '../freeze.ts';
 import { freezePointText, parseFreezePoint } from '../freeze-point.ts';
 import type { MemoryImage } from '../image.ts';
-import { syscall } from '../linux/libc.ts';
-import { O } from '../linux/open-flags.ts';
+import { type RememberedStdio, rememberStdio } from '../linux/like-descriptors.ts';
 import { launchOptions } from './launch-options.ts';
 import { openLiveElf } from './live-elf.ts';
 import { openLiveMachO } from './live-macho.ts';
@@ -89,9 +88,10 @@ function coreRun(path: string, exe: string | undefined): ProgramRun {
 }
 
 async function liveRuns(program: string, options: RunSource): Promise<ProgramRuns> {
+  const remembered = rememberStdio(options.stdio ?? [0, 1, 2]);
   const first = await liveRun(program, options);
   if (first.executable.format === 'macho' && isFixed(first.executable)) return runs(first, undefined, []);
-  const second = await secondRun(program, options).catch((error: unknown) => {
+  const second = await secondRun(program, options, remembered, first.freezePoint).catch((error: unknown) => {
     if (options.strict !== true && error instanceof UnexecError) return error;
     first.close();
     throw error;
@@ -146,28 +146,34 @@ function isMachOFile(path: string): boolean {
   }
 }
 
-/**
- * The same again, for the comparison only: nobody sees what it writes, and it reads nothing. Its standard input
- * stays open, so a program that is frozen when it waits for input waits.
- */
-async function secondRun(program: string, options: RunSource): Promise<ProgramRun> {
-  const ends = new Uint8Array(8);
-  syscall('pipe2', ends, O.CLOEXEC);
-  const view = new DataView(ends.buffer);
-  const [reader, writer] = [view.getInt32(0, true), view.getInt32(4, true)];
-  const nowhere = openSync('/dev/null', 'w');
-  const closeAll = (): void => {
-    for (const fd of [reader, writer, nowhere]) closeSync(fd);
-  };
+/** The same again, for the comparison only: nobody sees what it writes, and nobody answers what it asks. */
+async function secondRun(
+  program: string,
+  options: RunSource,
+  remembered: RememberedStdio,
+  reached: string,
+): Promise<ProgramRun> {
+  const { type } = parseFreezePoint(options.at ?? 'auto');
+  const like = remembered.open(type === 'input' || type === 'auto');
   try {
-    const run = await liveRun(program, { ...options, stdio: [reader, nowhere, nowhere] });
+    const run = await liveRun(program, { ...options, stdio: like.stdio });
+    if (run.freezePoint !== reached) {
+      run.close();
+      throw new UnexecError(
+        'SECOND_RUN_DIFFERS',
+        `it reached ${run.freezePoint}, and the first one ${reached}`,
+        {
+          hint: 'say which one is meant: --at',
+        },
+      );
+    }
     const close = (): void => {
       run.close();
-      closeAll();
+      like.close();
     };
     return { ...run, close };
   } catch (error) {
-    closeAll();
+    like.close();
     throw error;
   }
 }
