@@ -4,6 +4,7 @@
  * @module
  */
 import { statSync } from 'node:fs';
+import { totalmem } from 'node:os';
 import { patchAddress } from '../../formats/elf/index.ts';
 import {
   alreadyPrepared,
@@ -61,12 +62,7 @@ export async function prepareElf(
       reserve: size,
       signed: false,
       runtime: reserve !== undefined,
-      remarks: [
-        ...remarksOnRuntime(reserve !== undefined),
-        ...(options.extend === true
-          ? ['there is always room for a segment in ELF: --extend changes nothing']
-          : []),
-      ],
+      remarks: remarksOn(reserve !== undefined, size, options),
     };
   } catch (error) {
     throw output.explain(error);
@@ -74,4 +70,15 @@ export async function prepareElf(
     await output.abandon();
     close();
   }
+}
+
+function remarksOn(hasRuntime: boolean, size: number, { extend }: PrepareOptions): string[] {
+  const remarks = remarksOnRuntime(hasRuntime);
+  if (extend === true) remarks.push('there is always room for a segment in ELF: --extend changes nothing');
+  if (size > totalmem()) {
+    remarks.push(
+      `the reserve is larger than the memory of this machine (${totalmem()} bytes): Linux starts such a program only with more swap, or with vm.overcommit_memory set to 1`,
+    );
+  }
+  return remarks;
 }
