@@ -10,6 +10,7 @@
  * @module
  */
 
+import { contentsSize, sliceContents } from '../../formats/contents.ts';
 import { Elf64_Phdr, type ElfFile, type ElfSegment, newSegment, PF, PT } from '../../formats/elf/index.ts';
 import { hex } from '../../formats/errors.ts';
 import { UnexecError } from '../errors.ts';
@@ -127,6 +128,7 @@ export function addLoadSegment(
 function insertLoad(file: ElfFile, segment: ElfSegment): void {
   const last = file.segments.findLastIndex(({ type }) => type === PT.PT_LOAD);
   file.segments.splice(last + 1, 0, segment);
+  clearRoom(file);
   const own = file.segments.find(({ type }) => type === PT.PT_PHDR);
   if (!own) return;
   own.offset = file.phoff ?? 0;
@@ -134,6 +136,19 @@ function insertLoad(file: ElfFile, segment: ElfSegment): void {
   own.physicalAddress = physicalAddressOf(file, own.address);
   own.fileSize = file.segments.length * Elf64_Phdr.size;
   own.memorySize = own.fileSize;
+}
+
+/** What was room behind the table, and was read as bytes of no section, becomes the table. */
+function clearRoom(file: ElfFile): void {
+  const start = file.phoff ?? 0;
+  const end = start + file.segments.length * Elf64_Phdr.size;
+  file.kept = file.kept.flatMap(part => {
+    const size = contentsSize(part.contents);
+    if (part.offset < start || part.offset >= end) return [part];
+    if (part.offset + size <= end) return [];
+    const taken = end - part.offset;
+    return [{ ...part, offset: end, contents: sliceContents(part.contents, taken, size - taken) }];
+  });
 }
 
 /** As far from p_vaddr as it is in the other segments. */

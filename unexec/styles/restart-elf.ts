@@ -6,45 +6,24 @@
  * @module
  */
 import { basename } from 'node:path';
-import {
-  DT,
-  dynamicTypes,
-  type ElfFile,
-  type ElfSegment,
-  ET,
-  PF,
-  PT,
-  readDynamic,
-  readDynamicRelocations,
-} from '../../formats/elf/index.ts';
+import { DT, type ElfFile, readDynamic } from '../../formats/elf/index.ts';
 import { viewOf } from '../../formats/struct.ts';
-import { findReserve, type Reserve } from '../elf/reserve.ts';
-import { firstEndingAfter, joinStretches, type Stretch } from '../macho/stretches.ts';
+import { addImports } from '../elf/add-imports.ts';
+import type { Reserve } from '../elf/reserve.ts';
 import type { RestartManifest } from '../manifest.ts';
 import type { TargetFile } from '../target-file.ts';
-import {
-  BLOCKS_OFFSET,
-  readZoneHeader,
-  type StartedZone,
-  unexec_reserve,
-  unexec_zone_header,
-} from '../zones/reserve.ts';
-import { readBoundWords } from './restart/bound-words.ts';
+import { type StartedZone, unexec_reserve, unexec_zone_header } from '../zones/reserve.ts';
 import { refuseDoubtful } from './restart/doubtful.ts';
-import { type FoundPointers, findPointers, type ProgramRange, type Run } from './restart/found-pointers.ts';
+import { type FoundPointers, findPointers, type PointerSearch, type Run } from './restart/found-pointers.ts';
 import { settleOutward } from './restart/outward.ts';
 import { settleInitialisers } from './restart-elf/initialisers.ts';
-import { loadersWords } from './restart-elf/loaders-words.ts';
+import type { SymbolWord } from './restart-elf/loaders-words.ts';
+import { OutwardImports } from './restart-elf/outward-imports.ts';
 import { nameOfPlace } from './restart-elf/place-name.ts';
-import { planRelocations, wordReader } from './restart-elf/relocation-plan.ts';
-import { isStatic, librariesStretches, programEnds } from './restart-elf/static-libraries.ts';
+import { holds, type RestartProgram, rangesOf, readProgram } from './restart-elf/program.ts';
+import { refuseHeap } from './restart-elf/refuse-heap.ts';
+import { planRelocations } from './restart-elf/relocation-plan.ts';
 import { planTables } from './restart-elf/tables.ts';
-import {
-  type AddressStretch,
-  type DumpedSegment,
-  dumpedSegments,
-  loadersStretches,
-} from './restart-elf/territory.ts';
 import { writeRestartFile } from './restart-elf/write-file.ts';
 import type { Patch } from './restart-macho/dump-segment.ts';
 
@@ -64,61 +43,40 @@ export interface RestartInput {
 
 /** Writes the new executable into the open target; the caller commits it. */
 export async function writeRestartElf(input: RestartInput, target: TargetFile) {
-  const { file, first, second } = input;
-  const { memory } = first.image;
-  const isFixed = file.header.type === ET.ET_EXEC;
-  const read = wordReader(memory, first.slide);
-  const targetOf = (address: bigint): bigint => BigInt.asUintN(64, read(address) - first.slide);
+  const { first, second, path } = input;
 
-  // 1. What the file says: relocations, and where the reserve is. What memory says: the zone in it.
-  const present = readDynamicRelocations(file);
-  const types = dynamicTypes(file.header.machine);
-  const reserve = findReserve(file);
-  const zone = readZone(reserve, first);
-  const ends = isStatic(file) ? programEnds(file, input.path, reserve, targetOf) : undefined;
-  const heap =
-    reserve?.base === undefined ? undefined : { base: reserve.base, highWater: zone?.highWater ?? 0 };
-
-  // 2. What is dumped, and what stays the loader's.
-  const words = loadersWords(file, present);
-  const always = [
-    ...loadersStretches(file),
-    ...(ends === undefined ? [] : librariesStretches(file, ends)),
-    ...words.others,
-    ...words.symbols.filter(({ type }) => type !== types.absolute).map(wordAt),
-  ];
-  const isLoaders = within([...always, ...readOnly(file)]);
-  const bound = readBoundWords({
-    binds: words.symbols,
-    isLoaders,
-    memory,
-    slide: first.slide,
-    ...addressesOf(file, first),
-  });
-  const kept = [...always, ...bound.kept.map(wordAt)];
-  const dumped = dumpedSegments(file, kept, heap);
-
-  // 3. The pointers in it, and those out of it.
+  // 1. What the file says and what is dumped of memory; the pointers in that, and those out of it.
+  const original = readProgram(input.file, first, path);
   const search = {
-    ranges: rangesOf(file, dumped, reserve, isFixed),
+    ranges: rangesOf(original),
     first,
     second,
-    nameOf: (address: bigint) => nameOfPlace(file, address),
+    nameOf: (address: bigint) => nameOfPlace(original.file, address),
   };
   const found = findPointers(search);
-  const outward = settleOutward(search, found, bound.importOf);
+  if (original.zone === undefined) refuseHeap(path, search, found, original.reserve?.base !== undefined);
+  const { program, outward } = importOutward(original, search, found, path);
   const doubtful = [...found.remarks, ...outward.remarks];
-  if (input.strict) refuseDoubtful(input.path, found, outward.lost, doubtful);
+  if (input.strict) refuseDoubtful(path, found, outward.lost, doubtful);
+  const { file, present, reserve, zone, ends, dumped, isFixed, isKept, targetOf } = program;
   const slots: FoundPointers['slots'] = isFixed ? new Map() : found.slots;
 
-  // 4. Which initialisers run again, and the relocations.
-  const start = reserve && targetOf(reserve.address + BigInt(unexec_reserve.offsets.start));
-  const initialisers = settleInitialisers(file, { start, lastStart: ends?.lastStart }, targetOf);
+  // 2. Which initialisers run again, and the relocations.
+  const runtime = (offset: number) => reserve && targetOf(reserve.address + BigInt(offset));
+  const initialisers = settleInitialisers(
+    file,
+    {
+      start: runtime(unexec_reserve.offsets.start),
+      lastStart: runtime(unexec_reserve.offsets.last_start),
+      hasLibraries: ends !== undefined,
+    },
+    targetOf,
+  );
   const added = [...outward.added].flatMap(([index, binds]) =>
     binds.map(({ offset, like }) => ({
       address: (file.segments[index]?.address ?? 0n) + BigInt(offset),
       symbolIndex: like.symbolIndex,
-      addend: 0n,
+      addend: like.addend,
     })),
   );
   const relocations = planRelocations({
@@ -127,13 +85,13 @@ export async function writeRestartElf(input: RestartInput, target: TargetFile) {
     usesRelr: readDynamic(file).some(({ tag }) => tag === DT.DT_RELR),
     dumped,
     found: slots,
-    isKept: within([...kept, ...readOnly(file)]),
+    isKept,
     redirected: initialisers.redirected,
     added,
     targetOf,
   });
 
-  // 5. The tables, and what the tool itself writes over memory.
+  // 3. The tables, and what the tool itself writes over memory.
   const generation = (zone?.generation ?? 0) + 1;
   const manifest: RestartManifest = {
     version: 1,
@@ -161,7 +119,7 @@ export async function writeRestartElf(input: RestartInput, target: TargetFile) {
     );
   }
 
-  // 6. The file, streamed.
+  // 4. The file, streamed.
   const written = await writeRestartFile(
     {
       file,
@@ -170,7 +128,7 @@ export async function writeRestartElf(input: RestartInput, target: TargetFile) {
       found: slots,
       nulled: outward.nulled,
       patches,
-      heap: heap && dumped.find(({ segment }) => holds(segment, heap.base))?.index,
+      heap: dumped.find(({ segment }) => reserve?.base !== undefined && holds(segment, reserve.base))?.index,
       tables: tables.tables,
       tablesSegment: tables.segment,
       onProgress: input.onProgress,
@@ -193,12 +151,25 @@ export async function writeRestartElf(input: RestartInput, target: TargetFile) {
   };
 }
 
-const WORD = 8n;
-
-const wordAt = ({ address }: { readonly address: bigint }): AddressStretch => ({
-  start: address,
-  end: address + WORD,
-});
+/**
+ * Words that lead out of the program become imports where a symbol names what they lead to. New ones make the
+ * program another one: its tables have moved, and its symbols have other numbers.
+ */
+function importOutward(program: RestartProgram, search: PointerSearch, found: FoundPointers, path: string) {
+  const settle = (get: (value: bigint) => SymbolWord | undefined) => settleOutward(search, found, { get });
+  const news = new OutwardImports(search.first, path);
+  const { importOf } = program.bound;
+  const outward = settle(value => importOf.get(value) ?? (program.ends ? undefined : news.wordFor(value)));
+  if (news.imports.length === 0) return { program, outward };
+  const { file, indices } = addImports(program.file, news.imports);
+  const changed = readProgram(file, search.first, path, program.file);
+  const settled = settle(value => {
+    const present = changed.bound.importOf.get(value);
+    const added = present === undefined ? news.wordFor(value) : undefined;
+    return present ?? (added && { ...added, symbolIndex: indices[added.symbolIndex] ?? 0 });
+  });
+  return { program: changed, outward: settled };
+}
 
 const word = (value: bigint): Uint8Array => {
   const bytes = new Uint8Array(8);
@@ -206,81 +177,8 @@ const word = (value: bigint): Uint8Array => {
   return bytes;
 };
 
-const holds = ({ address, memorySize }: ElfSegment, at: bigint): boolean =>
-  at >= address && at < address + BigInt(memorySize);
-
-const loadsOf = (file: ElfFile): ElfSegment[] =>
-  file.segments.filter(({ type, memorySize }) => type === PT.PT_LOAD && memorySize > 0);
-
-const readOnly = (file: ElfFile): AddressStretch[] =>
-  loadsOf(file)
-    .filter(({ flags }) => (flags & PF.PF_W) === 0)
-    .map(({ address, memorySize }) => ({ start: address, end: address + BigInt(memorySize) }));
-
-/** Whether an address is in one of these. Asked for every relocation. */
-function within(stretches: readonly AddressStretch[]): (address: bigint) => boolean {
-  const base = stretches.map(({ start }) => start).sort((a, b) => (a < b ? -1 : 1))[0] ?? 0n;
-  const joined = joinStretches(
-    stretches.map(({ start, end }) => ({ start: Number(start - base), end: Number(end - base) })),
-  );
-  return address => {
-    const offset = Number(address - base);
-    const stretch = joined[firstEndingAfter(joined, offset)];
-    return stretch !== undefined && stretch.start <= offset;
-  };
-}
-
-function readZone(reserve: Reserve | undefined, { image, slide }: Run): StartedZone | undefined {
-  if (reserve?.base === undefined) return undefined;
-  const head = new Uint8Array(unexec_zone_header.size);
-  image.memory.read(reserve.base + slide, head);
-  return readZoneHeader(head, reserve.size);
-}
-
 function zonesOf(reserve: Reserve | undefined, zone: StartedZone | undefined) {
   if (reserve?.base === undefined || zone === undefined) return [];
   const { size, used, highWater, pageSize, isDefault } = zone;
   return [{ kind: 'reserve' as const, base: reserve.base, size, used, highWater, pageSize, isDefault }];
-}
-
-/** What is in the program's image and what is mapped at all, by addresses of the process. */
-function addressesOf(file: ElfFile, { image, slide }: Run) {
-  const own = loadsOf(file);
-  return {
-    isInImage: (address: bigint) => own.some(segment => holds(segment, address - slide)),
-    isMapped: (address: bigint) =>
-      image.regions.some(({ start, size }) => address >= start && address < start + BigInt(size)),
-  };
-}
-
-/** The program's segments: pointers may lead to all of them, and are searched in the dumped ones. */
-function rangesOf(
-  file: ElfFile,
-  dumped: readonly DumpedSegment[],
-  reserve: Reserve | undefined,
-  fixed: boolean,
-): ProgramRange[] {
-  return file.segments.flatMap((segment, index) => {
-    const { type, address, memorySize, flags } = segment;
-    if (type !== PT.PT_LOAD || memorySize === 0) return [];
-    const own = dumped.find(candidate => candidate.index === index);
-    const skip: Stretch[] = own === undefined ? [] : [...own.kept, { start: own.size, end: memorySize }];
-    // The zone's own structures are offsets, and pointers begin with its first block.
-    if (reserve?.base !== undefined && holds(segment, reserve.base)) {
-      const start = Number(reserve.base - address);
-      skip.push({ start, end: start + BLOCKS_OFFSET });
-    }
-    const name = (flags & PF.PF_X) !== 0 ? 'code' : (flags & PF.PF_W) !== 0 ? 'data' : 'constants';
-    return [
-      {
-        index,
-        name,
-        address,
-        size: memorySize,
-        searched: own !== undefined,
-        skip: joinStretches(skip),
-        fixed,
-      },
-    ];
-  });
 }

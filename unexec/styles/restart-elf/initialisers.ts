@@ -36,26 +36,32 @@ export interface SettledInitialisers {
   readonly dropped: number;
 }
 
+/** The runtime's own constructors; undefined where the program has no runtime. */
+export interface RuntimeStarts {
+  readonly start: bigint | undefined;
+  readonly lastStart: bigint | undefined;
+  readonly hasLibraries: boolean;
+}
+
 /**
- * @param start address of the runtime's constructor; undefined where the program has no runtime
- * @param lastStart of a static program: what is not between `start` and this one is a library's
+ * @param runtime `start` runs in every life, `lastStart` does nothing; what of a static program (`hasLibraries`)
+ *   is not between them is a library's
  * @param targetOf what an entry of a list calls
  */
 export function settleInitialisers(
   file: ElfFile,
-  { start, lastStart }: { readonly start: bigint | undefined; readonly lastStart: bigint | undefined },
+  runtime: RuntimeStarts,
   targetOf: (address: bigint) => bigint,
 ): SettledInitialisers {
+  const { start, lastStart, hasLibraries } = runtime;
   const harmless = new Set(crtFunctions(file));
   const instead = start ?? readDynamic(file).find(({ tag }) => tag === DT.DT_INIT)?.value ?? [...harmless][0];
   const redirected = new Map<bigint, bigint>();
   if (instead === undefined) return { redirected, dropped: 0 };
   for (const list of initialiserLists(file)) {
     const entries = entriesOf(list, targetOf);
-    for (const [address, target] of lastStart === undefined
-      ? entries
-      : ofProgram(entries, start, lastStart)) {
-      if (target === start || target === instead || target === 0n || harmless.has(target)) continue;
+    for (const [address, target] of hasLibraries ? ofProgram(entries, runtime) : entries) {
+      if ([0n, start, lastStart, instead].includes(target) || harmless.has(target)) continue;
       redirected.set(address, instead);
     }
   }
@@ -74,11 +80,7 @@ function entriesOf({ start, end }: AddressStretch, targetOf: (address: bigint) =
 }
 
 /** A list in which neither is has no entry of a library: those for before everything else are programs' only. */
-function ofProgram(
-  entries: readonly Entry[],
-  start: bigint | undefined,
-  lastStart: bigint,
-): readonly Entry[] {
+function ofProgram(entries: readonly Entry[], { start, lastStart }: RuntimeStarts): readonly Entry[] {
   const first = entries.findIndex(([, target]) => target === start);
   const last = entries.findIndex(([, target]) => target === lastStart);
   return entries.slice(Math.max(0, first), last < 0 ? entries.length : last + 1);

@@ -37,7 +37,7 @@ const LOWEST_ADDRESS = 2n ** 32n;
 export function settleOutward<B extends Bound>(
   { ranges, first, nameOf }: Pick<PointerSearch, 'ranges' | 'first' | 'nameOf'>,
   found: FoundPointers,
-  importOf: ReadonlyMap<bigint, B>,
+  importOf: Pick<ReadonlyMap<bigint, B>, 'get'>,
 ): SettledOutward<B> {
   const added = new Map<number, AddedBind<B>[]>();
   const nulled = new Map<number, Float64Array>();
