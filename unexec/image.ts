@@ -26,6 +26,11 @@ export interface MemoryImage {
   readonly regions: readonly MemoryRegion[];
   /** Contents; only valid until the source is released. */
   readonly memory: MemoryReader;
+  /**
+   * What the source lacks because nobody has written to it, so that it comes from the executable. Words that the
+   * loader binds to libraries read as zero there.
+   */
+  readonly clean?: readonly { readonly start: bigint; readonly size: number }[];
 }
 
 export interface ProcessImage extends MemoryImage {

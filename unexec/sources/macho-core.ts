@@ -97,7 +97,7 @@ export function openMachOCore(path: string, exe?: string): OpenCore {
     const opened = executable;
     return {
       path,
-      image: imageOf(core, stretches),
+      image: { ...imageOf(core, stretches), clean },
       executable: { path: opened.path, file, ...found },
       threads: core.threads,
       core,

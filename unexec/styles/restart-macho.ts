@@ -93,12 +93,13 @@ export async function writeRestart(input: RestartInput, target: TargetFile): Pro
 
   // 2. What is dumped, and what stays the loader's.
   const isLoaders = loadersWords(file);
+  const addresses = addressesOf(file, first);
   const bound = readBoundWords({
     binds: fixups.binds,
     isLoaders,
     memory,
     slide: first.slide,
-    ...addressesOf(file, first),
+    ...addresses,
   });
   const dumped = dumpedSegments(file, extentOf(reserve), zone?.highWater ?? 0, boundOffsets(file, bound));
 
@@ -107,11 +108,18 @@ export async function writeRestart(input: RestartInput, target: TargetFile): Pro
     ranges: programRanges(file, dumped, withoutPointers(file, reserve)),
     first,
     second: input.second,
+    imports: [...bound.importOf.keys()].filter(value => !addresses.isMapped(value)),
     nameOf: (address: bigint) => nameOfPlace(file, address),
   };
   const found = findPointers(search);
   const outward = settleOutward(search, found, bound.importOf);
   const doubtful = [...found.remarks, ...outward.remarks];
+  if (bound.unknown > 0) {
+    if (input.strict) throw withoutLibraries(input.path, bound.unknown);
+    doubtful.push(
+      `memory of libraries is not there (${bound.unknown} imports): words that lead to anything else in them are not known, and stay as they are`,
+    );
+  }
   if (input.strict) refuseDoubtful(input.path, found, outward.lost, doubtful);
 
   // 4. What must be fixed, and which initialisers run again.
@@ -182,6 +190,13 @@ export async function writeRestart(input: RestartInput, target: TargetFile): Pro
   };
 }
 
+const withoutLibraries = (path: string, imports: number): UnexecError =>
+  new UnexecError(
+    'CORE_WITHOUT_LIBRARIES',
+    `memory of the libraries of ${path} is not there (${imports} imports), so that words which lead to them cannot be known`,
+    { path, hint: 'take the core with all memory: process save-core -s full, in lldb' },
+  );
+
 const isPie = ({ header }: MachOFile): boolean => (header.flags & MH_FLAGS.MH_PIE) !== 0;
 
 function checkSlides({ file, path, first, second }: RestartInput, { style }: FileFixups): void {
@@ -211,10 +226,13 @@ function readZone(reserve: Reserve | undefined, { image, slide }: Run): StartedZ
 const extentOf = (reserve: Reserve | undefined) =>
   reserve?.base === undefined ? undefined : { base: reserve.base, size: reserve.size };
 
-/** What is in the program's image and what is mapped at all, by addresses of the process. */
+/** What is in the program's image, what is mapped at all, and what nobody has written to. */
 function addressesOf(file: MachOFile, { image, slide }: Run) {
   const own = segmentsOf(file).filter(({ initprot }) => initprot !== 0);
+  const clean = image.clean ?? [];
   return {
+    isClean: (address: bigint) =>
+      clean.some(({ start, size }) => address + slide >= start && address + slide < start + BigInt(size)),
     isInImage: (address: bigint) =>
       own.some(({ vmaddr, vmsize }) => address >= vmaddr + slide && address < vmaddr + vmsize + slide),
     isMapped: (address: bigint) =>

@@ -29,6 +29,8 @@ export interface BoundWords<B extends Bound> {
   readonly overwritten: readonly B[];
   /** Value in memory → an import that has this value, without addend. */
   readonly importOf: ReadonlyMap<bigint, B>;
+  /** Imports whose value memory does not say, or of whose library it has nothing. */
+  readonly unknown: number;
 }
 
 export interface BoundWordsInput<B extends Bound> {
@@ -41,6 +43,8 @@ export interface BoundWordsInput<B extends Bound> {
   readonly isInImage: (address: bigint) => boolean;
   /** Whether anything is mapped at an address of the process. */
   readonly isMapped: (address: bigint) => boolean;
+  /** Whether nobody has written to the word at this address (of the file), and memory does not have it. */
+  readonly isClean?: (address: bigint) => boolean;
 }
 
 /** Sorts the binds by what memory holds now. */
@@ -48,13 +52,20 @@ export function readBoundWords<B extends Bound>(input: BoundWordsInput<B>): Boun
   const read = wordReader(input.memory, input.slide);
   const values = new Map<string, bigint>();
   const importOf = new Map<bigint, B>();
+  const isClean = input.isClean ?? (() => false);
+  let unknown = 0;
   const isUsable = (bind: B, value: bigint): boolean =>
     bind.addend === 0n && value !== 0n && !input.isInImage(value);
   for (const bind of input.binds) {
     if (!input.isLoaders(bind.address)) continue;
+    if (isClean(bind.address)) {
+      unknown++;
+      continue;
+    }
     const value = read(bind.address) - bind.addend;
     // Until its function is first called, a lazy pointer leads to its stub helper.
     if (bind.lazy && input.isInImage(value)) continue;
+    if (value !== 0n && !input.isInImage(value) && !input.isMapped(value)) unknown++;
     values.set(nameOf(bind), value);
     if (isUsable(bind, value)) importOf.set(value, bind);
   }
@@ -62,7 +73,7 @@ export function readBoundWords<B extends Bound>(input: BoundWordsInput<B>): Boun
   const kept: B[] = [];
   const overwritten: B[] = [];
   for (const bind of input.binds) {
-    if (input.isLoaders(bind.address)) {
+    if (input.isLoaders(bind.address) || isClean(bind.address)) {
       kept.push(bind);
       continue;
     }
@@ -70,7 +81,7 @@ export function readBoundWords<B extends Bound>(input: BoundWordsInput<B>): Boun
     const expected = values.get(nameOf(bind));
     const isKept =
       expected === undefined
-        ? isPlausible(value, bind, input) && !isAnother(bind, importOf.get(value - bind.addend))
+        ? isPlausible(value, bind, input, unknown > 0) && !isAnother(bind, importOf.get(value - bind.addend))
         : value === expected + bind.addend;
     if (!isKept) overwritten.push(bind);
     else {
@@ -78,7 +89,7 @@ export function readBoundWords<B extends Bound>(input: BoundWordsInput<B>): Boun
       if (isUsable(bind, value)) importOf.set(value, bind);
     }
   }
-  return { kept, overwritten, importOf };
+  return { kept, overwritten, importOf, unknown };
 }
 
 /**
@@ -89,7 +100,8 @@ const isPlausible = (
   value: bigint,
   bind: Bound,
   { isInImage, isMapped }: Pick<BoundWordsInput<Bound>, 'isInImage' | 'isMapped'>,
-): boolean => (value === 0n ? bind.weak : !isInImage(value) && isMapped(value));
+  lacksLibraries: boolean,
+): boolean => (value === 0n ? bind.weak : !isInImage(value) && (lacksLibraries || isMapped(value)));
 
 /** Whether the value is known to be that of another import. */
 const isAnother = (bind: Bound, known: Bound | undefined): boolean =>

@@ -71,6 +71,8 @@ export interface PointerSearch {
   readonly second: Run | undefined;
   /** `_table+0x8 (__DATA,__bss)`, for an address without slide. */
   readonly nameOf: (address: bigint) => string;
+  /** Addresses of imports where the image has no memory. */
+  readonly imports?: readonly bigint[];
   readonly onProgress?: ((bytes: number) => void) | undefined;
 }
 
@@ -176,7 +178,8 @@ function withSlots(present: OutwardSlots, slots: readonly OutwardSlot[]): Outwar
 
 function scan(search: PointerSearch): FoundPointers {
   const { first, ranges, nameOf } = search;
-  const outside = outsideOf(ranges, first);
+  const imports = (search.imports ?? []).map(start => ({ name: 'a library', start, size: 1 }));
+  const outside = [...outsideOf(ranges, first), ...imports];
   const found = scanPointers({
     ranges: ranges.map(({ address, ...range }) => ({ ...range, start: address + first.slide })),
     image: first.image,

@@ -23,22 +23,28 @@ const bind = (address: bigint, symbol: string, rest: Partial<Bound> = {}): Bound
   ...rest,
 });
 
-function read(binds: readonly Bound[], words: ReadonlyMap<bigint, bigint>) {
+function read(
+  binds: readonly Bound[],
+  words: ReadonlyMap<bigint, bigint>,
+  isClean: (address: bigint) => boolean = () => false,
+) {
   const bytes = new Uint8Array(Number(END - TABLE));
   for (const [address, value] of words)
     viewOf(bytes).setBigUint64(Number(address - TABLE), BigInt.asUintN(64, value), true);
-  const { kept, overwritten, importOf } = readBoundWords({
+  const { kept, overwritten, importOf, unknown } = readBoundWords({
     binds,
     isLoaders: address => address < DATA,
     memory: memoryOf([{ start: TABLE + SLIDE, bytes }]).memory,
     slide: SLIDE,
     isInImage: address => address >= TABLE + SLIDE && address < END + SLIDE,
+    isClean,
     isMapped: address => address >= LIBRARY && address < LIBRARY + 0x1000n,
   });
   return {
     kept: kept.map(({ address }) => address),
     overwritten: overwritten.map(({ address }) => address),
     imports: [...importOf].map(([value, { symbol }]) => [value, symbol]),
+    unknown,
   };
 }
 
@@ -143,4 +149,28 @@ test('the same name in two libraries is two imports', t => {
     ]),
   );
   t.deepEqual(overwritten, [DATA]);
+});
+
+test('words that nobody has written to stay bound, though memory does not have them', t => {
+  const binds = [bind(TABLE, 'strcmp'), bind(DATA, 'strcmp'), bind(DATA + 8n, 'malloc')];
+  const all = read(binds, new Map(), () => true);
+  t.deepEqual([all.kept, all.overwritten, all.imports, all.unknown], [[TABLE, DATA, DATA + 8n], [], [], 1]);
+  const table = read(binds, new Map([[DATA, STRCMP]]), address => address < DATA);
+  t.deepEqual([table.kept, table.overwritten, table.unknown], [[TABLE, DATA], [DATA + 8n], 1]);
+});
+
+test('an import of which memory has no library is known by its value, and counted', t => {
+  const elsewhere = 0x7eee_0000_0000n;
+  const binds = [bind(TABLE, 'strcmp'), bind(DATA, 'malloc'), bind(DATA + 8n, 'strcmp')];
+  const words = new Map([
+    [TABLE, elsewhere],
+    [DATA, elsewhere + 8n],
+    [DATA + 8n, elsewhere],
+  ]);
+  const { kept, unknown, imports } = read(binds, words);
+  t.deepEqual([kept, unknown], [[TABLE, DATA, DATA + 8n], 1]);
+  t.deepEqual(imports, [
+    [elsewhere, 'strcmp'],
+    [elsewhere + 8n, 'malloc'],
+  ]);
 });
