@@ -10,6 +10,7 @@ import {
   PT,
   readElf,
   SHT,
+  segmentContents,
   verifyElf,
 } from '../../../formats/elf/index.ts';
 import { alignmentOf, endOfFile, endOfMemory } from '../../../unexec/elf/address-space.ts';
@@ -92,6 +93,30 @@ test('addLoadSegment() refuses to add a segment where the table is full, or has 
   for (let room = Math.floor(0x1000 / 56) - file.segments.length; room > 0; room--) add();
   const error = t.throws(add, { instanceOf: UnexecError });
   t.is(error?.message, '74 program headers take 0x1030 bytes, and there is room for 0x1000');
+});
+
+test('segments are added to a file that was written and read again, in the room behind its table', async t => {
+  const path = compiled('again');
+  let file = read(path);
+  moveProgramHeaders(file);
+  const { address } = moveProgramHeaders(file);
+  for (let life = 0; life < 3; life++) {
+    const size = 100 + life;
+    const { offset } = addLoadSegment(file, { flags: PF.PF_R, memorySize: size, fileSize: size });
+    file.kept.push({ offset, contents: new Uint8Array(size).fill(life) });
+    placeSectionTables(file);
+    file = readElf(elfBytes(file));
+    t.is(movedHeaders(file)?.address, address);
+  }
+  const output = `${path}.more`;
+  writeFileSync(output, elfBytes(file), { mode: 0o755 });
+  t.like(await run(output), { stdout: 'runs\n', status: 0 });
+  t.deepEqual(verifyElf(file), verifyElf(read(path)));
+  const loaded = file.segments.filter(({ type, memorySize }) => type === PT.PT_LOAD && memorySize < 103);
+  t.deepEqual(
+    loaded.map(segment => segmentContents(file, segment)[50]),
+    [0, 1, 2],
+  );
 });
 
 test('the tables of sections go behind all else in the file, and a file without any gets none', t => {
