@@ -188,6 +188,20 @@ test('eu-elflint says of a segment of GNU ld that has nothing but .bss what it s
   t.true(lines.split('\n').some(line => BSS_ONLY.test(line)));
 });
 
+test('a program that llvm-strip has stripped runs on, and verify says what GNU strip does to one', async t => {
+  const input = link(WORLD, { how: '' });
+  const { target } = await prepare(input, `${input}.prepared`, { reserve: MIB });
+  const expected = await run(input, { args: ['2'] });
+  execFileSync('llvm-strip', [target, '-o', `${target}.llvm`]);
+  t.deepEqual(await run(`${target}.llvm`, { args: ['2'] }), expected);
+  t.deepEqual(verifyFile(`${target}.llvm`).findings, []);
+  execFileSync('strip', [target, '-o', `${target}.gnu`]);
+  t.deepEqual(
+    verifyFile(`${target}.gnu`).findings.map(({ code }) => code),
+    ['ELF_LOAD_CONGRUENT'],
+  );
+});
+
 test('prepare() replaces its input where target is the same path, keeps its mode, and takes --extend for nothing', async t => {
   const input = link(RESERVE, { how: '' });
   const { remarks } = await prepare(input, input, { reserve: MIB, extend: true });
