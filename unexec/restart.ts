@@ -110,7 +110,7 @@ async function writeStyle(
     : writeRestartElf({ ...input, file: executable.file }, output);
 }
 
-const runOf = ({ image, executable }: ProgramRun) => ({ image, slide: executable.slide });
+const runOf = ({ image, executable, facts }: ProgramRun) => ({ image, slide: executable.slide, facts });
 
 function remarksOn({ threads = 1 }: ProgramRun, { pointers, zone, dropped }: RestartWritten): string[] {
   const remarks: string[] = [];

@@ -51,5 +51,5 @@ export function unexplainedLine(
   names: PlaceNames,
 ): string {
   const place = placeOfWord(range.start1 + BigInt(offset), names);
-  return `${place}: ${hex(value1)} in one run, ${hex(value2)} in the other: ${text}`;
+  return `${place}: unexplained: ${hex(value1)} in one run, ${hex(value2)} in the other: ${text}`;
 }

@@ -13,6 +13,8 @@ import type { FreezeOptions } from '../freeze.ts';
 import { freezePointText, parseFreezePoint } from '../freeze-point.ts';
 import type { MemoryImage } from '../image.ts';
 import { type RememberedStdio, rememberStdio } from '../linux/like-descriptors.ts';
+import { runFacts } from '../linux/run-facts.ts';
+import type { RunFacts } from '../pointers/diagnose.ts';
 import { launchOptions } from './launch-options.ts';
 import { openLiveElf } from './live-elf.ts';
 import { openLiveMachO } from './live-macho.ts';
@@ -31,6 +33,8 @@ export interface ProgramRun {
   readonly freezePoint: string;
   /** Undefined where the source does not tell. */
   readonly threads: number | undefined;
+  /** What is known of the process beside its memory; undefined for a core. */
+  readonly facts?: RunFacts;
   close(): void;
 }
 
@@ -125,11 +129,18 @@ async function liveRun(program: string, options: RunSource): Promise<ProgramRun>
     executable: executableOf(live),
     freezePoint,
     threads: undefined,
+    facts: factsOf(live),
     close: () => live.release(),
   };
 }
 
 type Live = Awaited<ReturnType<typeof openLiveMachO>> | Awaited<ReturnType<typeof openLiveElf>>;
+
+/** An emulator's random bytes are not those of the program that it runs. */
+function factsOf({ pid, image, guestBase }: Live): RunFacts {
+  const { random, ...facts } = runFacts(pid, image.memory);
+  return random === undefined || guestBase !== 0n || image.arch !== 'x86_64' ? facts : { ...facts, random };
+}
 
 function executableOf({ executable }: Live): RunExecutable {
   const { path, file, slide } = executable;

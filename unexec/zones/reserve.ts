@@ -47,6 +47,9 @@ export const unexec_zone_header = struct({
 });
 export type unexec_zone_header = Value<typeof unexec_zone_header>;
 
+/** Whether memory that begins with these bytes is a started zone. */
+export const beginsZone = (head: Uint8Array): boolean => ZONE_MAGIC.every((byte, i) => byte === head[i]);
+
 /** Where in the reserve our notes are, bytes from its base, and how much room they have. */
 export const NOTES_OFFSET = 8192;
 export const NOTES_ROOM = 8192;

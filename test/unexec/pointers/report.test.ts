@@ -80,7 +80,7 @@ test('reports say how many pointers lead from where to where, and what hangs on 
       if (diagnosis === undefined) return t.fail('one word was diagnosed');
       t.is(
         unexplainedLine(word, diagnosis, names),
-        `0x${(range.range.start1 + 16n).toString(16)}: 0x3 in one run, 0x5 in the other: a number that differs by 2: the runs did not do the same`,
+        `0x${(range.range.start1 + 16n).toString(16)}: unexplained: 0x3 in one run, 0x5 in the other: a number that differs by 2: the runs did not do the same`,
       );
       return undefined;
     });

@@ -5,10 +5,14 @@
  * @module
  */
 import type { UnexplainedWord } from '../compare.ts';
+import type { PairedModule } from '../ranges.ts';
 import { type Diagnose, type DiagnosisInput, differingHalves, HALF, Places, shiftsOf } from './facts.ts';
 
 /** Everything moves by whole pages: an address moves exactly, however many of these bits are dropped. */
 const MOST_BITS = 12n;
+/** Multiples of what moved by less than this come about by chance. */
+const TELLING = 2n ** 20n;
+const MOST_FACTOR = 1024n;
 /** As many words that differ by the same are not so by chance. */
 const ALIKE = 4;
 
@@ -37,24 +41,34 @@ export const addressHashes: Diagnose = function* (input, open) {
 
 function shiftedAddress(
   { value1, value2 }: UnexplainedWord,
-  shifts: readonly (readonly [bigint, string])[],
+  shifts: readonly (readonly [bigint, readonly PairedModule[]])[],
 ): string | undefined {
   const difference = value2 - value1;
   const halves = differingHalves({ value1, value2 });
-  for (const [shift, name] of shifts) {
+  for (const [shift, places] of shifts) {
+    const factor = difference / shift;
+    const isTelling = shift >= TELLING || shift <= -TELLING;
+    if (isTelling && factor > 1n && factor <= MOST_FACTOR && factor * shift === difference) {
+      return `${factor} times an address of ${nameAmong(places, value1 / factor)}: a hash`;
+    }
     for (let bits = 0n; bits <= MOST_BITS; bits++) {
       const moved = shift >> bits;
-      if (difference === -moved) return `an address of ${name}${shifted(bits)}, negated`;
+      const address = `an address of ${nameAmong(places, value1 << bits)}${shifted(bits)}`;
+      if (difference === -moved) return `${address}, negated`;
       // Without a shift it would be a pointer.
-      if (bits > 0n && difference === moved) return `an address of ${name}${shifted(bits)}: a hash`;
+      if (bits > 0n && difference === moved) return `${address}: a hash`;
       const low = BigInt.asUintN(32, moved);
       const isHalf = ([a, b]: [bigint, bigint]): boolean => BigInt.asUintN(32, b - a) === low;
-      if (low !== 0n && halves.length > 0 && halves.every(isHalf)) {
-        return `32 bits of an address of ${name}${shifted(bits)}: a hash`;
-      }
+      if (low !== 0n && halves.length > 0 && halves.every(isHalf)) return `32 bits of ${address}: a hash`;
     }
   }
   return undefined;
+}
+
+/** Of several that moved alike: the one in which the address lies. */
+function nameAmong(places: readonly PairedModule[], address: bigint): string {
+  const around = places.find(({ start1, size }) => address >= start1 && address < start1 + BigInt(size));
+  return (around ?? places[0])?.name ?? 'something';
 }
 
 const shifted = (bits: bigint): string => (bits === 0n ? '' : ` >> ${bits}`);

@@ -99,15 +99,18 @@ export class Places {
   }
 }
 
-/** By how much everything moved that moved, with its name. */
+/** By how much everything moved that moved, with what moved so. */
 export function shiftsOf({
   ranges,
   outside,
-}: Pick<DiagnosisInput, 'ranges' | 'outside'>): Map<bigint, string> {
-  const shifts = new Map<bigint, string>();
-  for (const { name, start1, start2 } of [...ranges, ...outside]) {
-    const shift = start2 - start1;
-    if (shift !== 0n && !shifts.has(shift)) shifts.set(shift, name);
+}: Pick<DiagnosisInput, 'ranges' | 'outside'>): Map<bigint, PairedModule[]> {
+  const shifts = new Map<bigint, PairedModule[]>();
+  for (const place of [...ranges, ...outside]) {
+    const shift = place.start2 - place.start1;
+    if (shift === 0n) continue;
+    const alike = shifts.get(shift);
+    if (alike === undefined) shifts.set(shift, [place]);
+    else alike.push(place);
   }
   return shifts;
 }

@@ -9,6 +9,7 @@
 import { hex } from '../../../formats/errors.ts';
 import type { MemoryImage } from '../../image.ts';
 import type { Stretch } from '../../macho/stretches.ts';
+import type { RunFacts } from '../../pointers/diagnose.ts';
 import {
   comparePointers,
   type OutwardSlots,
@@ -16,12 +17,15 @@ import {
   scanPointers,
   type UnexplainedWord,
 } from '../../pointers.ts';
+import { tellUnexplained } from './tell-unexplained.ts';
 import { wordsInto } from './words-into.ts';
 
 /** A run of the program: its memory, and how far it slid. */
 export interface Run {
   readonly image: MemoryImage;
   readonly slide: bigint;
+  /** What is known of the process beside its memory. */
+  readonly facts?: RunFacts | undefined;
 }
 
 /** A stretch of the program: pointers may lead to it, and are searched in it if it is dumped. */
@@ -103,10 +107,8 @@ function compare(search: PointerSearch, second: Run): FoundPointers {
   const { counts } = found;
   const leaving = found.unexplained.map(word => ({ word, slot: slotOutside(word, outside) }));
   const left = leaving.filter(({ slot }) => slot !== undefined).length;
-  const words = [
-    ...leaving.flatMap(({ word, slot }) => (slot === undefined ? [{ ...word, what: 'unexplained' }] : [])),
-    ...found.biased.map(word => ({ ...word, what: 'leads outside, but moves with the program' })),
-  ];
+  const nameOfRun = (address: bigint): string => nameOf(address - first.slide);
+  const unexplained = leaving.flatMap(({ word, slot }) => (slot === undefined ? [word] : []));
   return {
     method: 'comparison',
     slots: byIndex(ranges, found.ranges, ({ slots }, i) =>
@@ -126,10 +128,21 @@ function compare(search: PointerSearch, second: Run): FoundPointers {
       doubtful: guessed,
       unexplained: counts.unexplained - left - guessed,
     },
-    remarks: words.map(({ range, offset, value1, value2, what }) => {
-      const place = nameOf(range.start1 - first.slide + BigInt(offset));
-      return `${place}: ${what}: ${hex(value1)} in one run, ${hex(value2)} in the other`;
-    }),
+    remarks: [
+      ...tellUnexplained({
+        words: unexplained,
+        comparison: found,
+        outside,
+        first,
+        second,
+        nameOf: nameOfRun,
+      }),
+      ...found.biased.map(({ range, offset, value1, value2 }) => {
+        const place = nameOfRun(range.start1 + BigInt(offset));
+        const values = `${hex(value1)} in one run, ${hex(value2)} in the other`;
+        return `${place}: leads outside, but moves with the program: ${values}`;
+      }),
+    ],
   };
 }
 
