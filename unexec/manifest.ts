@@ -71,8 +71,11 @@ export interface SharedManifest {
   readonly initialiser: string | null;
   /** ISO 8601, UTC. */
   readonly frozenAt: string;
-  /** In which order blocks lie: from each variable, and from each block, to what its first word leads to. */
-  readonly order: 'depth-first';
+  /**
+   * In which order blocks lie: from each variable, and from each block, to what its first word leads to and so on;
+   * or as they were on the heap.
+   */
+  readonly order: 'depth-first' | 'address';
   readonly blocks: {
     readonly address: string;
     readonly count: number;

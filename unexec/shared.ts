@@ -21,6 +21,11 @@ export interface SharedOptions extends Pick<FreezeOptions, 'env' | 'stdio' | 'si
   readonly init?: string;
   /** Variables that differ between runs and may be zeroed, by their symbols. */
   readonly scratch?: readonly string[];
+  /**
+   * Clears the upper bytes of words in which a smaller number was stored over a pointer, which differ between
+   * runs. Default: they are refused.
+   */
+  readonly clearRemains?: boolean;
   /** Relative relocations: compact ones (DT_RELR) where the C library takes them (default), or never. */
   readonly relocations?: 'relr' | 'rela';
   /** How long the initialiser may take, milliseconds. Default: 60,000. */
@@ -80,6 +85,7 @@ export async function freezeLibrary(
         runs: { a, b },
         init: options.init,
         scratch: options.scratch ?? [],
+        clearRemains: options.clearRemains ?? false,
         relocations: options.relocations,
       },
       output,
@@ -140,6 +146,9 @@ function remarksOn(
   if (pointers.dangling > 0) {
     const words = pointers.dangling === 1 ? 'a word' : `${pointers.dangling} words`;
     remarks.push(`${words} led to memory that had been freed: null pointers now`);
+  }
+  if (pointers.remains > 0) {
+    remarks.push(`${pointers.remains} words held the upper bytes of pointers above smaller numbers: cleared`);
   }
   if (blocks.count > 0 && rerouted.length === 0) {
     remarks.push('the library imports nothing that frees: a block of the image must not be freed by others');

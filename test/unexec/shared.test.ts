@@ -138,6 +138,14 @@ test('variables that are given up as scratch are zero', async t => {
   t.is(init, 'get_thread_local');
 });
 
+test('numbers over parts of pointers are refused, or kept without what is left of the pointers', async t => {
+  const library = compileLibrary('test/fixtures/shared/unions.c');
+  await t.throwsAsync(freezeTo(library, { init: 'urf_init' }), { code: 'CANNOT_BE_KEPT' });
+  const { target, pointers } = await freezeTo(library, { init: 'urf_init', clearRemains: true });
+  t.is(pointers.remains, 100);
+  t.deepEqual(await said('open', target), ['opened: 300 of 300']);
+});
+
 test('what is no library is refused', async t => {
   const target = join(directory, 'none.so');
   await t.throwsAsync(freezeLibrary('/bin/true', target, {}), { code: 'NOT_A_LIBRARY' });

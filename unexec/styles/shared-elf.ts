@@ -33,6 +33,11 @@ export interface SharedInput {
   readonly init: string | undefined;
   /** Variables that may be zeroed. */
   readonly scratch: readonly string[];
+  /**
+   * Clears what pointers have left above smaller numbers; otherwise it is refused. Then blocks stay at their places
+   * within pages, because some of these words cannot be told from pointers.
+   */
+  readonly clearRemains: boolean;
   /** Relative relocations: compact ones where the C library takes them (default), or never. */
   readonly relocations: 'relr' | 'rela' | undefined;
 }
@@ -48,6 +53,8 @@ export interface SharedWritten {
     readonly outward: number;
     /** Words that led to memory that had been freed, and are zero now. */
     readonly dangling: number;
+    /** Words whose upper bytes were left of a pointer, and have been cleared on request. */
+    readonly remains: number;
   };
   /** All relocations of the file, the linker's own too. */
   readonly relocations: { readonly relative: number; readonly symbolic: number; readonly compact: boolean };
@@ -74,11 +81,12 @@ export async function writeShared(input: SharedInput, target: TargetFile): Promi
 
   // 2. Its variables and the blocks that they lead to, compared in both runs.
   const scratch = findScratch(library, input.scratch);
-  const compared = compareRuns(library, runs, scratch);
+  const compared = compareRuns(library, runs, { scratch, clearRemains: input.clearRemains });
   refuseWords(library, compared);
 
   // 3. What it imports, and the order of the blocks. From here on everything has its address in the new file.
-  const layout = layOutBlocks(compared.pairs);
+  const order = input.clearRemains ? 'address' : 'depth-first';
+  const layout = layOutBlocks(compared.pairs, order);
   const compact = input.relocations !== 'rela' && takesCompact(library, compared.a);
   const imports = planImports(library, compared, compact);
   const bytes = dumpBytes(library, compared, layout, scratch);
@@ -87,7 +95,11 @@ export async function writeShared(input: SharedInput, target: TargetFile): Promi
 
   // 4. The relocations, and every word as it is before them.
   const relocations = planRelocations(library, compared, places, imports);
-  fillWords(patcher(library, bytes, segments.heap.address), relocations.relative, [
+  const patch = patcher(library, bytes, segments.heap.address);
+  for (const { at, bytes: kept } of compared.remains) {
+    patch.clear(places.placeOf(at) + BigInt(kept), 8 - kept);
+  }
+  fillWords(patch, relocations.relative, [
     ...compared.zeroed.map(places.placeOf),
     ...relocations.symbolic.map(({ offset }) => offset),
   ]);
@@ -103,7 +115,7 @@ export async function writeShared(input: SharedInput, target: TargetFile): Promi
     program: basename(path),
     initialiser: init ?? null,
     frozenAt: new Date().toISOString(),
-    order: 'depth-first',
+    order,
     blocks: { address: `0x${segments.heap.address.toString(16)}`, ...blocks },
     pointers: {
       found: 'comparison',
@@ -145,6 +157,7 @@ export async function writeShared(input: SharedInput, target: TargetFile): Promi
       inward: compared.inward.length,
       outward: compared.outward.length,
       dangling: compared.dangling,
+      remains: compared.remains.length,
     },
     relocations: {
       relative: relocations.relative.length,

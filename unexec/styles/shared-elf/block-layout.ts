@@ -2,6 +2,11 @@
  * Where the blocks go: behind each other in the order in which they were reached, each with its usable size in
  * the word before it, as glibc's chunks have it (so they take as much room as on the heap).
  *
+ * Moving a block changes all bits of its address but the last four, and with them the words that lead to it. That
+ * is wrong for a word that was a pointer once and has had one byte overwritten since: nothing tells it from a
+ * pointer that leads somewhere else in the same block. Where programs do such things (unions without care), blocks
+ * can be kept in the order of their addresses and at the same place within their pages, as they were on the heap.
+ *
  * An alignment that the program has asked for is not recorded anywhere, so the one that a block had by itself
  * stays: up to a cache line for all, and up to the block's own size for larger ones.
  *
@@ -9,6 +14,7 @@
  */
 import { UnexecError } from '../../errors.ts';
 import { TABLE_SIZE } from '../../frozen-allocations/functions.ts';
+import { PAGE } from '../../image.ts';
 import type { BlockPairs } from './pair-blocks.ts';
 
 export interface BlockLayout {
@@ -24,14 +30,20 @@ const CACHE_LINE = 64;
 /** The code of a library and its data are at most 2 GiB apart. */
 const MOST = 2 ** 30;
 
+export type BlockOrder = 'depth-first' | 'address';
+
 /** @throws UnexecError `TOO_MUCH_DATA` */
-export function layOutBlocks(pairs: BlockPairs): BlockLayout {
+export function layOutBlocks(pairs: BlockPairs, order: BlockOrder): BlockLayout {
   const offsets = new Float64Array(pairs.count);
+  const numbers = Array.from({ length: pairs.count }, (_, number) => number);
+  if (order === 'address') numbers.sort((x, y) => pairs.extent(x).a - pairs.extent(y).a);
   let end = TABLE_SIZE;
-  for (let number = 0; number < pairs.count; number++) {
+  for (const number of numbers) {
     const { a, b, size } = pairs.extent(number);
+    const least = end + SIZE_WORD;
     const align = Math.max(LEAST_ALIGNMENT, Math.min(alignmentOf(a), alignmentOf(b), largestFor(size)));
-    const start = Math.ceil((end + SIZE_WORD) / align) * align;
+    const start =
+      order === 'address' ? least + ((((a - least) % PAGE) + PAGE) % PAGE) : Math.ceil(least / align) * align;
     offsets[number] = start;
     end = start + size;
   }

@@ -17,6 +17,7 @@ import { blockRanges } from './block-ranges.ts';
 import { isStillBound, type ReadRun, readRun, symbolicRelocations } from './bound-words.ts';
 import { type LibraryFile, writableAt } from './library-file.ts';
 import { BlockPairs } from './pair-blocks.ts';
+import { bytesBeforeRemains } from './remains.ts';
 import { RunMemory } from './run-memory.ts';
 
 /** Stretches of the library's variables that the user gives up: file addresses. */
@@ -37,6 +38,8 @@ export interface ComparedRuns {
   readonly zeroed: readonly number[];
   /** How many of these lead to what malloc had taken back. */
   readonly dangling: number;
+  /** Words of which only the lower bytes are kept: address in the first run, and how many. */
+  readonly remains: readonly { readonly at: number; readonly bytes: number }[];
   /** Words that cannot be explained. */
   readonly unexplained: readonly UnexplainedPair[];
   /** All of them; only the first are listed. */
@@ -66,12 +69,13 @@ const ADDRESS_MASK = 0xffff_ffff_ffffn;
 /** Pointers that are not aligned lead to blocks with more of them: a serialised list is rarely deeper. */
 const MOST_ROUNDS = 8;
 const LISTED = 100;
+const ALL = Number.POSITIVE_INFINITY;
 
 /** Compares two runs of a library that has been loaded and initialised. */
 export function compareRuns(
   library: LibraryFile,
   runs: { readonly a: LibraryRun; readonly b: LibraryRun },
-  scratch: readonly Scratch[],
+  { scratch, clearRemains }: { readonly scratch: readonly Scratch[]; readonly clearRemains: boolean },
 ): ComparedRuns {
   const a = readRun(library, runs.a, new RunMemory(runs.a.view.memory));
   const b = readRun(library, runs.b, new RunMemory(runs.b.view.memory));
@@ -113,9 +117,9 @@ export function compareRuns(
   }
 
   for (let round = 0; ; round++) {
-    const found = compareOnce(library, a, b, pairs, skips);
+    const found = compareOnce(library, a, b, pairs, skips, clearRemains ? ALL : LISTED);
     if (round === MOST_ROUNDS || !followUnaligned(found, a, b, pairs))
-      return settle(found, { a, b, pairs, bound });
+      return settle(found, { a, b, pairs, bound }, clearRemains);
   }
 }
 
@@ -127,6 +131,7 @@ function compareOnce(
   b: ReadRun,
   pairs: BlockPairs,
   skips: readonly (readonly Skipped[])[],
+  listed: number,
 ) {
   const writable = new Map(library.writable.map(({ segment }, i) => [segment, skips[i] ?? []]));
   const segments = library.file.segments
@@ -151,9 +156,9 @@ function compareOnce(
       b: { regions: b.run.view.regions, memory: b.memory },
     },
     outside,
-    listed: LISTED,
+    listed,
   });
-  return { comparison, outside };
+  return { comparison, outside, places: [...ranges, ...outside] };
 }
 
 /** Modules and what else is told by a name, in both runs. */
@@ -204,8 +209,9 @@ function followUnaligned({ comparison, outside }: Found, a: ReadRun, b: ReadRun,
 }
 
 function settle(
-  { comparison, outside }: Found,
+  { comparison, outside, places }: Found,
   found: Pick<ComparedRuns, 'a' | 'b' | 'pairs' | 'bound'>,
+  clearRemains: boolean,
 ): ComparedRuns {
   const { a, b, pairs } = found;
   const inward: number[] = [];
@@ -241,7 +247,13 @@ function settle(
     mallocs.some(({ start, end }) => value >= start && value < end);
   const stale = outward.filter(isMallocs);
   for (const { at } of stale) zeroed.push(at);
+  const remains: { at: number; bytes: number }[] = [];
   for (const { range, offset, value1, value2, into } of comparison.unexplained) {
+    const bytes = clearRemains ? bytesBeforeRemains(value1, value2, places) : undefined;
+    if (bytes !== undefined) {
+      remains.push({ at: Number(range.start1) + offset, bytes });
+      continue;
+    }
     const why = into === undefined ? 'differs between two runs' : `leads into ${into}`;
     unexplained.push({ at: Number(range.start1) + offset, value1, value2, why });
   }
@@ -251,8 +263,10 @@ function settle(
     outward: outward.filter(word => !isMallocs(word)),
     zeroed,
     dangling: zeroed.length,
+    remains,
     unexplained,
-    unexplainedCount: comparison.counts.unexplained + unexplained.length - comparison.unexplained.length,
+    unexplainedCount:
+      unexplained.length + Math.max(0, comparison.counts.unexplained - comparison.unexplained.length),
   };
 }
 

@@ -64,6 +64,8 @@ export function dumpBytes(
 export interface Patcher {
   /** Writes a word wherever this address of the file is. */
   readonly word: (address: bigint, value: bigint) => void;
+  /** Clears bytes from this address on. */
+  readonly clear: (address: bigint, count: number) => void;
 }
 
 /** Writes words into the bytes, by their addresses in the new file. */
@@ -72,7 +74,12 @@ export function patcher(library: LibraryFile, { segments, heap }: DumpedBytes, h
     ...library.writable.map(({ segment }, i) => ({ start: segment.address, bytes: segments[i] ?? heap })),
     { start: heapAddress, bytes: heap },
   ].map(({ start, bytes }) => ({ start, end: start + BigInt(bytes.length), view: viewOf(bytes) }));
+  const clear = (address: bigint, count: number): void => {
+    const place = places.find(({ start, end }) => address >= start && address + BigInt(count) <= end);
+    for (let i = 0; i < count; i++) place?.view.setUint8(Number(address - place.start) + i, 0);
+  };
   return {
+    clear,
     word: (address, value) => {
       const place = places.find(({ start, end }) => address >= start && address + 8n <= end);
       place?.view.setBigUint64(Number(address - place.start), value, true);

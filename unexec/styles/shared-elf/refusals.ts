@@ -48,7 +48,8 @@ export function refuseWords(library: LibraryFile, compared: ComparedRuns): void 
     reasons.push({
       code: 'WORD_UNEXPLAINED',
       what: `${where(at)} ${why}: ${hex(value1)} and ${hex(value2)}`,
-      remedy: 'have the initialiser do the same each time, or give the variable up: --scratch SYMBOL',
+      remedy:
+        'have the initialiser do the same each time, or give the variable up: --scratch SYMBOL; if a number was stored over a part of a pointer: --clear-remains',
     });
   }
   const named = new Map<bigint, boolean>();
