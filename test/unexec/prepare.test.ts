@@ -1,5 +1,13 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { readMachO } from '../../formats/macho/index.ts';
@@ -213,6 +221,16 @@ for (const [what, code, edit, reason] of refusals)
     }
     t.is(readFileSync(target, 'utf8'), 'as it was');
   });
+
+test('prepare() leaves nothing behind when it is interrupted', async t => {
+  const own = join(directory, 'interrupted');
+  mkdirSync(own);
+  const input = compileMachO({ ...base, name: 'interrupted/program' });
+  const before = readdirSync(own);
+  const interrupted = prepare(input, join(own, 'target'), { reserve: MIB, signal: AbortSignal.abort() });
+  await t.throwsAsync(interrupted, { any: true, name: 'AbortError' });
+  t.deepEqual(readdirSync(own), before);
+});
 
 test('prepare() refuses a fat file, and says what to do', async t => {
   const thin = MACHO_ARCHES.map(arch =>
