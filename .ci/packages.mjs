@@ -47,4 +47,6 @@ export const PACKAGES = [
   { name: 'util-linux', proof: '/usr/bin/setpriv', neededFor: ['test', 'bench'] },
   { name: 'bsdutils', proof: '/usr/bin/script', neededFor: ['test'] },
   { name: 'procps', proof: '/usr/bin/ps', neededFor: ['test'] },
+  // What shows the page map.
+  { name: 'chromium', proof: '/usr/bin/chromium', neededFor: ['test'] },
 ];
