@@ -17,6 +17,7 @@ import {
   hasFlag,
   isAllocated,
   isPowerOfTwo,
+  isProgram,
   loadAt,
   loadIndex,
   nameOfSection,
@@ -180,6 +181,27 @@ function* headersInMemory({ phoff = 0, segments }: ElfFile): Iterable<Finding> {
   });
 }
 
+/**
+ * create_elf_tables() of Linux before 5.18: AT_PHDR is e_phoff behind the place where offset 0 would be, by the first
+ * PT_LOAD; glibc's static start code takes the same from __ehdr_start. What moves the table has to keep to that.
+ */
+function* headersByDistance(file: ElfFile): Iterable<Finding> {
+  const { phoff = 0, segments } = file;
+  if (!isProgram(file)) return;
+  const loads = segments.filter(({ type }) => type === PT.PT_LOAD);
+  const [first] = loads;
+  const load = loads.find(({ offset, fileSize }) => offset <= phoff && phoff < offset + fileSize);
+  if (first === undefined || load === undefined) return;
+  const distance = ({ address, offset }: ElfSegment): bigint => address - BigInt(offset);
+  if (distance(first) === distance(load)) return;
+  const expected = hex(load.address - distance(first));
+  yield strict(
+    'ELF_PHDR_DISTANCE',
+    `the PT_LOAD with the program headers is at ${hex(load.offset)} of the file, expected ${expected}: kernels before 5.18 look there`,
+    place(load),
+  );
+}
+
 /** Segments that say something about loaded memory are in it, at the place that the file has for it. */
 function* inside(file: ElfFile): Iterable<Finding> {
   const loadAt = loadIndex(file);
@@ -267,6 +289,7 @@ export const SPECIAL_SEGMENT_RULES: readonly Rule[] = [
   interpreter,
   programHeaders,
   headersInMemory,
+  headersByDistance,
   inside,
   threadLocal,
   relro,

@@ -188,18 +188,18 @@ test('eu-elflint says of a segment of GNU ld that has nothing but .bss what it s
   t.true(lines.split('\n').some(line => BSS_ONLY.test(line)));
 });
 
-test('a program that llvm-strip has stripped runs on, and verify says what GNU strip does to one', async t => {
+test('a program is stripped before it is prepared, or verify says what has become of it', async t => {
   const input = link(WORLD, { how: '' });
   const { target } = await prepare(input, `${input}.prepared`, { reserve: MIB });
-  const expected = await run(input, { args: ['2'] });
-  execFileSync('llvm-strip', [target, '-o', `${target}.llvm`]);
-  t.deepEqual(await run(`${target}.llvm`, { args: ['2'] }), expected);
-  t.deepEqual(verifyFile(`${target}.llvm`).findings, []);
-  execFileSync('strip', [target, '-o', `${target}.gnu`]);
-  t.deepEqual(
-    verifyFile(`${target}.gnu`).findings.map(({ code }) => code),
-    ['ELF_LOAD_CONGRUENT'],
-  );
+  const codesAfter = (tool: string): string[] => {
+    execFileSync(tool, [target, '-o', `${target}.stripped`]);
+    return verifyFile(`${target}.stripped`).findings.map(({ code }) => code);
+  };
+  t.deepEqual(verifyFile(target).findings, []);
+  // Both join what lay apart in the file; LLVM 19 minds pages at least.
+  const gnu = codesAfter('strip');
+  t.true(gnu.includes('ELF_LOAD_CONGRUENT') && gnu.includes('ELF_PHDR_DISTANCE'), gnu.join());
+  t.deepEqual(codesAfter('llvm-strip-19'), ['ELF_PHDR_DISTANCE']);
 });
 
 test('prepare() replaces its input where target is the same path, keeps its mode, and takes --extend for nothing', async t => {

@@ -60,6 +60,24 @@ testBreakages([
     },
   ],
   [
+    'program headers where old kernels do not look',
+    'strict',
+    'ELF_PHDR_DISTANCE',
+    'pie',
+    bytes => {
+      // The note of the stack becomes a PT_LOAD of a copy of the table, a page behind the file.
+      const phoff = Math.ceil(bytes.length / 4096) * 4096;
+      const longer = new Uint8Array(phoff + 4096);
+      longer.set(bytes);
+      const at = { p_offset: BigInt(phoff), p_vaddr: 0x100000n, p_paddr: 0x100000n };
+      const size = { p_filesz: 4096n, p_memsz: 4096n, p_align: 4096n };
+      segment(PT.PT_GNU_STACK, { p_type: PT.PT_LOAD, p_flags: 4, ...at, ...size })(longer);
+      segment(PT.PT_PHDR, at)(longer);
+      longer.set(longer.subarray(64, 64 + 56 * 13), phoff);
+      return setHeader({ e_phoff: BigInt(phoff) })(longer) ?? longer;
+    },
+  ],
+  [
     'a dynamic section that is not loaded',
     'error',
     'ELF_SEGMENT_UNLOADED',
