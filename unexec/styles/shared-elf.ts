@@ -21,6 +21,7 @@ import type { LibraryFile } from './shared-elf/library-file.ts';
 import { placesOf } from './shared-elf/places.ts';
 import { refuseLeftovers, refuseWords } from './shared-elf/refusals.ts';
 import { planRelocations } from './shared-elf/relocation-plan.ts';
+import { type RootUse, usesByRoot, usesOfSymbols } from './shared-elf/roots.ts';
 import { findScratch } from './shared-elf/scratch.ts';
 import { addSegments, writeLibrary } from './shared-elf/write-library.ts';
 
@@ -60,9 +61,16 @@ export interface SharedWritten {
   readonly relocations: { readonly relative: number; readonly symbolic: number; readonly compact: boolean };
   /** Imports that leave blocks of the image alone. */
   readonly rerouted: readonly string[];
+  /** Variables that most bytes hang on, largest first. */
+  readonly roots: readonly RootUse[];
+  /** What most words outside of the library lead to. */
+  readonly symbols: readonly { readonly name: string; readonly words: number }[];
   /** It imports functions of libstdc++ that may free the text of a std::string, there and not through a stub. */
   readonly growsStrings: boolean;
 }
+
+/** Variables and symbols in a report. */
+const LISTED = 20;
 
 const STRING_FUNCTION =
   /^_ZNSt7__cxx1112basic_stringI.*(_M_(mutate|append|assign|replace\w*)|reserve|resize|push_back)/;
@@ -165,6 +173,8 @@ export async function writeShared(input: SharedInput, target: TargetFile): Promi
       compact,
     },
     rerouted: relocations.rerouted,
+    roots: usesByRoot(library, compared, LISTED),
+    symbols: usesOfSymbols(compared, imports.targets, LISTED),
     growsStrings: library.symbols.some(
       ({ name, sectionIndex }) => sectionIndex === SHN.SHN_UNDEF && STRING_FUNCTION.test(name),
     ),

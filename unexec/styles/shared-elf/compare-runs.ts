@@ -217,14 +217,18 @@ function settle(
   const inward: number[] = [];
   const outward: OutwardWord[] = [];
   const zeroed: number[] = [];
+  const remains: { at: number; bytes: number }[] = [];
   const unexplained: UnexplainedPair[] = [];
   const lead = leadsTo(a, pairs);
   const judge = (at: bigint, at2: bigint): void => {
     const value = a.memory.word(at);
     const target = lead(value & ADDRESS_MASK);
     if (target === 'kept') inward.push(Number(at));
-    else if (target === 'freed') zeroed.push(Number(at));
-    else {
+    else if (target === 'freed') {
+      // One byte over a pointer may have made it one to anywhere near.
+      if (clearRemains) remains.push({ at: Number(at), bytes: 1 });
+      else zeroed.push(Number(at));
+    } else {
       const why = 'leads to a block that is not the same in both runs';
       unexplained.push({ at: Number(at), value1: value, value2: b.memory.word(at2), why });
     }
@@ -247,7 +251,6 @@ function settle(
     mallocs.some(({ start, end }) => value >= start && value < end);
   const stale = outward.filter(isMallocs);
   for (const { at } of stale) zeroed.push(at);
-  const remains: { at: number; bytes: number }[] = [];
   for (const { range, offset, value1, value2, into } of comparison.unexplained) {
     const bytes = clearRemains ? bytesBeforeRemains(value1, value2, places) : undefined;
     if (bytes !== undefined) {
