@@ -1,10 +1,14 @@
 /**
- * Gives a Mach-O program its reserve: a segment `__DATA_HEAP` with one zero-fill section `__heap` right
- * before __LINKEDIT, which moves to higher addresses. Where the header has no room for that command (most
- * linkers leave 32 bytes), the last writable segment grows instead, which needs none. The name is not
- * `__DATA`: dyld refuses a second one for files of SDK 26, and LLVM misreads it. The segment comes right
- * before __LINKEDIT's, so the indices that fixups have of the others stay as they are. The section begins with the
- * zone's first block: what an LC_NOTE names (notes.ts, in the restart style) may lie in no section.
+ * Gives a Mach-O program its reserve: a segment `__DATA_HEAP` of zero-fill right before __LINKEDIT, which moves to
+ * higher addresses. Where the header has no room for that command (most linkers leave 32 bytes), or fixups no index
+ * for one more segment, the last writable segment grows instead, which needs none. The name is not `__DATA`: dyld
+ * refuses a second one for files of SDK 26, and LLVM misreads it. The segment comes right before __LINKEDIT's, so the
+ * indices that fixups have of the others stay as they are.
+ *
+ * Its sections: tools expect every fixup in one, LLVM counts the offsets of fixups from the first section of a
+ * segment, and what an LC_NOTE names may lie in none (notes.ts, in the restart style). So `__zone` is the head of
+ * the zone, nothing covers the notes, and `__heap` is the blocks. Where there would be no room for the LC_NOTE, one
+ * section `__heap` covers everything.
  *
  * @module
  */
@@ -13,11 +17,14 @@ import { hex } from '../../formats/errors.ts';
 import {
   encodeChainedFixups,
   findBlob,
+  fixupStyle,
   headerRoom,
   insertSegment,
   type MachOFile,
+  type MachOSection,
   newSection,
   newSegment,
+  note_command,
   readChainedFixups,
   S,
   type SegmentCommand,
@@ -29,13 +36,17 @@ import {
   VM_PROT,
 } from '../../formats/macho/index.ts';
 import { UnexecError } from '../errors.ts';
-import { BLOCKS_OFFSET, RESERVE_UNIT } from '../zones/reserve.ts';
+import { BLOCKS_OFFSET, NOTES_OFFSET, RESERVE_UNIT } from '../zones/reserve.ts';
 
 export const HEAP_SEGMENT = '__DATA_HEAP';
 export const HEAP_SECTION = '__heap';
+/** Section of what comes before the notes. */
+const ZONE_SECTION = '__zone';
 
 /** Bytes of load command that a segment with its section takes. */
 const COMMAND_SIZE = segment_command_64.size + section_64.size;
+/** What an LC_NOTE and one more section take. */
+const NOTE_SIZE = section_64.size + note_command.size;
 
 export type ReserveMode = 'segment' | 'extend';
 
@@ -76,23 +87,42 @@ export function addReserve(file: MachOFile, size: number, extend: boolean, neede
     );
   }
   const base = roundUp(linkedit.vmaddr, BigInt(RESERVE_UNIT));
-  const mode = extend || headerRoom(file) < COMMAND_SIZE + needed ? 'extend' : 'segment';
+  const hasRoom = headerRoom(file) >= COMMAND_SIZE + needed && isNameable(file, linkedit);
+  const mode = extend || !hasRoom ? 'extend' : 'segment';
   const segment =
-    mode === 'extend' ? extendSegment(file, base, size) : addSegment(file, base, size, linkedit);
+    mode === 'extend' ? extendSegment(file, base, size) : addSegment(file, base, size, linkedit, needed);
   linkedit.vmaddr = base + BigInt(size);
   return { mode, segment, base };
 }
 
-function addSegment(file: MachOFile, base: bigint, size: number, linkedit: SegmentCommand): string {
+/** Rebase opcodes have four bits for the index of a segment (mach-o/loader.h, REBASE_IMMEDIATE_MASK). */
+const NAMEABLE_SEGMENTS = 16;
+
+/** Whether fixups can name a segment that comes right before __LINKEDIT. */
+const isNameable = (file: MachOFile, linkedit: SegmentCommand): boolean =>
+  fixupStyle(file) !== 'dyld-info' || segmentsOf(file).indexOf(linkedit) < NAMEABLE_SEGMENTS;
+
+function addSegment(
+  file: MachOFile,
+  base: bigint,
+  size: number,
+  linkedit: SegmentCommand,
+  needed: number,
+): string {
   const readWrite = VM_PROT.VM_PROT_READ | VM_PROT.VM_PROT_WRITE;
-  const section = newSection({
-    sectname: HEAP_SECTION,
-    segname: HEAP_SEGMENT,
-    addr: base + BigInt(BLOCKS_OFFSET),
-    size: BigInt(size - BLOCKS_OFFSET),
-    align: Math.log2(RESERVE_UNIT),
-    flags: S.S_ZEROFILL,
-  });
+  const section = (sectname: string, start: number, end: number): MachOSection =>
+    newSection({
+      sectname,
+      segname: HEAP_SEGMENT,
+      addr: base + BigInt(start),
+      size: BigInt(end - start),
+      align: Math.log2(RESERVE_UNIT),
+      flags: S.S_ZEROFILL,
+    });
+  const hasNote = headerRoom(file) >= COMMAND_SIZE + NOTE_SIZE + needed;
+  const sections = hasNote
+    ? [section(ZONE_SECTION, 0, NOTES_OFFSET), section(HEAP_SECTION, BLOCKS_OFFSET, size)]
+    : [section(HEAP_SECTION, 0, size)];
   const index = segmentsOf(file).indexOf(linkedit);
   insertSegment(
     file,
@@ -104,7 +134,7 @@ function addSegment(file: MachOFile, base: bigint, size: number, linkedit: Segme
       fileoff: linkedit.fileoff,
       maxprot: readWrite,
       initprot: readWrite,
-      sections: [section],
+      sections,
     }),
   );
   const chained = findBlob(file, 'chained-fixups');
@@ -127,7 +157,7 @@ function extendSegment(file: MachOFile, base: bigint, size: number): string {
   if ((last.initprot & VM_PROT.VM_PROT_WRITE) === 0 || (last.flags & SG.SG_READ_ONLY) !== 0) {
     throw new UnexecError(
       'NO_WRITABLE_SEGMENT',
-      `the last segment before __LINKEDIT is ${last.segname}, which is not writable, so it cannot grow, and the header has ${headerRoom(file)} bytes free, too few for another segment (${COMMAND_SIZE})`,
+      `the last segment before __LINKEDIT is ${last.segname}, which is not writable, so it cannot grow, and there is no room for another segment: the header has ${headerRoom(file)} bytes free, expected ${COMMAND_SIZE}, and ${segmentsOf(file).length} segments`,
       { hint: 'link the program with -Wl,-headerpad,0x200' },
     );
   }

@@ -154,5 +154,5 @@ const tooLarge = ({ segname }: SegmentCommand, end: number): UnexecError =>
   new UnexecError(
     'IMAGE_TOO_LARGE',
     `segment ${segname} would end at ${hex(end)} in the file, expected at most ${hex(MAX_OFFSET)}: Mach-O's file offsets have 32 bits`,
-    { hint: 'freeze with less in the zone' },
+    { hint: 'freeze with less in the zone, or in variables' },
   );

@@ -27,7 +27,6 @@ import {
   wholeContents,
 } from '../../../formats/macho/index.ts';
 import { type Reason, UnexecError } from '../../errors.ts';
-import { HEAP_SEGMENT } from '../../macho/add-reserve.ts';
 import type { Reserve } from '../../macho/reserve.ts';
 import { signatureFacts, signatureRoom, writeSigned } from '../../macho/write-signed.ts';
 import type { TargetFile } from '../../target-file.ts';
@@ -174,8 +173,8 @@ function checkChainable({ file, plan }: FilePlan, { pageSize }: ChainEncoding): 
     if (chainedPages(allOffsets(fixups), pageSize) > MAX_CHAINED_PAGES) {
       reasons.push({
         code: 'TOO_MANY_PAGES',
-        what: `segment ${segname} has pointers on more than ${MAX_CHAINED_PAGES} pages of ${hex(pageSize)} bytes, the most that a chain can begin on`,
-        remedy: 'link the program with -Wl,-no_fixup_chains, or keep less in the zone',
+        what: `segment ${segname} has pointers beyond its first ${MAX_CHAINED_PAGES} pages of ${hex(pageSize)} bytes, the most on which chains can begin`,
+        remedy: 'link the program with -Wl,-no_fixup_chains, or keep less in it',
       });
     }
   }
@@ -249,8 +248,13 @@ function setNote({ file, reserve, zone }: FilePlan): void {
   if (reserve?.base === undefined || zone === undefined) return;
   const base = reserve.base;
   const segment = segmentsOf(file).find(({ vmaddr, vmsize }) => base >= vmaddr && base < vmaddr + vmsize);
-  // In an extended segment a section covers them, which no LC_NOTE may overlap.
-  if (segment?.segname !== HEAP_SEGMENT || headerRoom(file) < note_command.size + signatureRoom(file)) return;
-  const offset = segment.fileoff + Number(base - segment.vmaddr) + NOTES_OFFSET;
+  const notes = base + BigInt(NOTES_OFFSET);
+  // Where a section covers them (add-reserve.ts), no LC_NOTE may overlap it.
+  const isCovered = segment?.sections.some(
+    ({ addr, size }) => addr < notes + BigInt(NOTES_ROOM) && addr + size > notes,
+  );
+  const hasRoom = headerRoom(file) >= note_command.size + signatureRoom(file);
+  if (segment === undefined || isCovered || !hasRoom) return;
+  const offset = segment.fileoff + Number(notes - segment.vmaddr);
   addNote(file, { owner: NOTE_OWNER, offset, size: NOTES_ROOM });
 }
