@@ -6,6 +6,15 @@
  */
 import type { FreezeOptions } from './freeze.ts';
 import { rememberTerminal } from './linux/caller-terminal.ts';
+import {
+  elfScratchSymbols,
+  machoScratchSymbols,
+  parseScratch,
+  resolveScratch,
+  type ScratchRange,
+  type ScratchSymbols,
+  withoutScratch,
+} from './scratch.ts';
 import { openRuns, type ProgramRun, type ProgramRuns, type RunSource } from './sources/open-runs.ts';
 import { writeRestartElf } from './styles/restart-elf.ts';
 import { type RestartWritten, writeRestart } from './styles/restart-macho.ts';
@@ -21,6 +30,8 @@ export interface RestartOptions extends RunSource, Pick<FreezeOptions, 'onProgre
   readonly compare?: string;
   /** Refuses words of which it is not certain what they are. */
   readonly strict?: boolean;
+  /** Variables that are zero in the next life: `SYMBOL`, `SYMBOL+OFFSET:SIZE` (`parseScratch`). */
+  readonly scratch?: readonly string[];
 }
 
 export interface RestartReport extends RestartWritten {
@@ -33,6 +44,8 @@ export interface RestartReport extends RestartWritten {
   readonly freezePoint: string;
   /** By how much the runs that were looked at had slid. */
   readonly slides: readonly bigint[];
+  /** What was given up as scratch, by address. */
+  readonly scratch: readonly ScratchRange[];
   readonly remarks: readonly string[];
 }
 
@@ -47,6 +60,7 @@ export async function restart(
   target: string,
   options: RestartOptions = {},
 ): Promise<RestartReport> {
+  const requests = (options.scratch ?? []).map(parseScratch);
   const output = await openTarget(target);
   // Elsewhere there are cores only, and no FFI.
   const restoreTerminal =
@@ -56,9 +70,10 @@ export async function restart(
     // 1. The process, and another run of it to compare with.
     runs = await openRuns(source, options);
     const { first, second } = runs;
+    const scratch = requests.length === 0 ? [] : resolveScratch(requests, symbolsOf(first));
 
     // 2. The new file, whole; of Mach-O signed, too.
-    const written = await writeStyle(runs, options, output);
+    const written = await writeStyle(runs, options, scratch, output);
 
     // 3. It is held to the rules of its format before it becomes the target.
     verifyWritten(output.temporaryPath, first.executable.path);
@@ -71,7 +86,8 @@ export async function restart(
       arch: first.image.arch,
       freezePoint: first.freezePoint,
       slides: [first, ...(second === undefined ? [] : [second])].map(({ executable }) => executable.slide),
-      remarks: [...runs.remarks, ...remarksOn(first, written)],
+      scratch,
+      remarks: [...runs.remarks, ...remarksOn(first, written), ...remarksOnScratch(scratch)],
     };
   } catch (error) {
     throw output.explain(error);
@@ -86,8 +102,14 @@ export async function restart(
 async function writeStyle(
   { first, second }: ProgramRuns,
   options: RestartOptions,
+  scratch: readonly ScratchRange[],
   output: TargetFile,
 ): Promise<RestartWritten> {
+  const runOf = ({ image, executable: { slide }, facts }: ProgramRun) => ({
+    image: withoutScratch(image, scratch, slide),
+    slide,
+    facts,
+  });
   const input = {
     path: first.executable.path,
     first: runOf(first),
@@ -110,7 +132,8 @@ async function writeStyle(
     : writeRestartElf({ ...input, file: executable.file }, output);
 }
 
-const runOf = ({ image, executable, facts }: ProgramRun) => ({ image, slide: executable.slide, facts });
+const symbolsOf = ({ executable }: ProgramRun): ScratchSymbols =>
+  executable.format === 'macho' ? machoScratchSymbols(executable.file) : elfScratchSymbols(executable.file);
 
 function remarksOn({ threads = 1 }: ProgramRun, { pointers, zone, dropped }: RestartWritten): string[] {
   const remarks: string[] = [];
@@ -133,4 +156,10 @@ function remarksOn({ threads = 1 }: ProgramRun, { pointers, zone, dropped }: Res
   if (pointers.unexplained > 0)
     remarks.push(`${pointers.unexplained} words differ between two runs and are no pointers`);
   return remarks;
+}
+
+function remarksOnScratch(scratch: readonly ScratchRange[]): string[] {
+  if (scratch.length === 0) return [];
+  const bytes = scratch.reduce((sum, { size }) => sum + size, 0);
+  return [`${bytes} bytes are scratch, and zero: ${scratch.map(({ name }) => name).join(', ')}`];
 }

@@ -14,6 +14,7 @@ import type { ScratchSymbol, ScratchSymbols } from './scratch/symbols.ts';
 export { elfScratchSymbols } from './scratch/elf-symbols.ts';
 export { machoScratchSymbols } from './scratch/macho-symbols.ts';
 export type { ScratchSymbol, ScratchSymbols } from './scratch/symbols.ts';
+export { withoutScratch } from './scratch/zeroed-memory.ts';
 
 /** What one `--scratch` asks for. */
 export interface ScratchRequest {

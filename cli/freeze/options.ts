@@ -117,6 +117,13 @@ const FREEZE_OPTIONS: readonly FreezeOption[] = [
     only: 'restart',
     parse: () => ({ strict: true }),
   },
+  {
+    flags: '--scratch <symbol>',
+    description:
+      'restart: a variable that is zero in the next life: SYMBOL or SYMBOL+OFFSET:SIZE (repeatable)',
+    only: 'restart',
+    parse: (text, { scratch = [] }) => ({ scratch: [...scratch, text] }),
+  },
 ];
 
 /** commander's options; each that is met adds to `chosen`, and to `met`. */

@@ -98,6 +98,7 @@ const REPORT: RestartReport = {
   arch: 'aarch64',
   freezePoint: 'stop',
   slides: [0x4000n],
+  scratch: [],
   size: 0x20000,
   segments: [
     { name: '__DATA', address: 0x1_0000_4000n, memory: 0x8000, file: 0x4000, stored: 0x4000 },

@@ -113,7 +113,7 @@ const onlyOf = {
     ['--leave-running'],
     ['--avoid', 'vdso'],
   ],
-  restart: [['--exe', 'app'], ['--compare', 'core'], ['--strict']],
+  restart: [['--exe', 'app'], ['--compare', 'core'], ['--strict'], ['--scratch', 'seed']],
 } as const;
 for (const [style, options] of Object.entries(onlyOf)) {
   for (const option of options) {
