@@ -34,6 +34,8 @@ export interface TablesPlan {
 
 const NOTES = '.note.unexec';
 const ALIGN = 8;
+/** LLVM up to 14 reads all notes as if they were aligned like this. */
+const NOTE_ALIGN = 4;
 
 /** @throws UnexecError `NO_DYNAMIC_ROOM` where the dynamic section has no spare entry for a table that is new */
 export function planTables(
@@ -48,9 +50,11 @@ export function planTables(
       { owner: 'unexec', type: NOTE.MANIFEST, desc: encodeManifest(manifest) },
       { owner: 'unexec', type: NOTE.ZONES, desc: encodeZones(zones) },
     ],
-    8,
+    NOTE_ALIGN,
   );
-  const wanted: NewTable[] = [{ section: { name: NOTES, type: SHT.SHT_NOTE, align: 8 }, contents: notes }];
+  const wanted: NewTable[] = [
+    { section: { name: NOTES, type: SHT.SHT_NOTE, align: NOTE_ALIGN }, contents: notes },
+  ];
   const symbols = file.sections.findIndex(({ type }) => type === SHT.SHT_DYNSYM);
   const link = { link: Math.max(0, symbols), align: ALIGN };
   if (isDynamic && rela.length > 0) {
@@ -74,12 +78,12 @@ export function planTables(
   return { segment, tables, dynamicWords: isDynamic ? dynamicWords(file, tables, relativeCount) : [] };
 }
 
-/** The segment of an earlier dump, which is the last one and grows; or a new one behind all others. */
+/** The segment of an earlier dump, if it is the last one and can grow; or a new one behind all others. */
 function tablesSegment(file: ElfFile): ElfSegment {
   const loads = file.segments.filter(({ type }) => type === PT.PT_LOAD);
   const notes = file.sections.find(({ name }) => name === NOTES);
   const present = notes && loads.find(({ address }) => address === notes.address);
-  if (present !== undefined) return present;
+  if (present !== undefined && loads.every(({ address }) => address <= present.address)) return present;
   moveProgramHeaders(file);
   return addLoadSegment(file, { flags: PF.PF_R, memorySize: 0 });
 }

@@ -24,6 +24,7 @@ import {
 } from '../../../formats/elf/index.ts';
 import { SourceSlice } from '../../../formats/source.ts';
 import { writeAll } from '../../chunk-writer.ts';
+import { moveSymbols } from '../../elf/move-symbols.ts';
 import { describeSection, placeSectionTables } from '../../elf/section-tables.ts';
 import { PAGE } from '../../image.ts';
 import { joinStretches } from '../../macho/stretches.ts';
@@ -239,23 +240,31 @@ function placeTables({ file, tables, tablesSegment }: FilePlan, end: number): nu
   const align = Math.max(tablesSegment.align, PAGE);
   const offset = roundUp(end, align) + Number(tablesSegment.address % BigInt(align));
   tablesSegment.offset = offset;
+  const addresses = file.sections.map(({ address: was }) => was);
   for (const { section, contents, address } of tables) {
     const at = offset + Number(address - tablesSegment.address);
     const present = file.sections.find(({ name }) => name === section.name);
+    const was = present?.address ?? address;
     const fields = { ...section, address, offset: at, contents, size: contents.length };
     if (present === undefined) describeSection(file, newSection({ flags: SHF.SHF_ALLOC, ...fields }));
     else Object.assign(present, fields);
-    if (section.type === SHT.SHT_NOTE) setNoteSegment(file, at, address, contents.length);
+    if (section.type === SHT.SHT_NOTE) setNoteSegment(file, { was, address }, at, contents.length);
   }
+  moveSymbols(file, addresses);
   return offset + tablesSegment.fileSize;
 }
 
 /** The PT_NOTE of our notes: one that is there from an earlier dump, or a new one. */
-function setNoteSegment(file: ElfFile, offset: number, address: bigint, size: number): void {
+function setNoteSegment(
+  file: ElfFile,
+  { was, address }: { readonly was: bigint; readonly address: bigint },
+  offset: number,
+  size: number,
+): void {
   const fields = { offset, address, physicalAddress: address, fileSize: size, memorySize: size };
-  const present = file.segments.find(({ type, address: old }) => type === PT.PT_NOTE && old === address);
+  const present = file.segments.find(({ type, address: old }) => type === PT.PT_NOTE && old === was);
   if (present !== undefined) Object.assign(present, fields);
-  else file.segments.push(newSegment({ type: PT.PT_NOTE, flags: PF.PF_R, align: 8, ...fields }));
+  else file.segments.push(newSegment({ type: PT.PT_NOTE, flags: PF.PF_R, align: 4, ...fields }));
   const own = file.segments.find(({ type }) => type === PT.PT_PHDR);
   if (own === undefined) return;
   own.fileSize = file.segments.length * Elf64_Phdr.size;

@@ -1,0 +1,184 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import test from 'ava';
+import { UnexecError } from '../../../../unexec/errors.ts';
+import { verifyFile } from '../../../../unexec/verify-file.ts';
+import { complaintsOfElf } from '../../../support/judge-elf.ts';
+import { buildElf, dumpElf, preparedElf, runElf } from '../../../support/restart-elf.ts';
+import { sandbox } from '../../../support/sandbox.ts';
+
+const directory = sandbox('restart-elf-words');
+const fixture = (name: string): string => `test/fixtures/restart-elf/${name}`;
+
+const WORDS = [
+  'untouched 1, replaced Q, cleared 1, own 7',
+  'found 1, named 42, name path, zone UTC',
+  'stack 1, unnamed 1, optind 1, environment 1',
+  'thread-local 40 1',
+  '',
+].join('\n');
+
+for (const [name, flags, compiler = 'gcc'] of [
+  ['position-independent', []],
+  ['linked to its address', ['-no-pie']],
+  ['bound when called', ['-Wl,-z,lazy']],
+  ['without RELRO', ['-Wl,-z,norelro']],
+  ['with DT_RELR', ['-Wl,-z,pack-relative-relocs']],
+  ['of lld, which leaves no room', ['-fuse-ld=lld'], 'clang-19'],
+] as const) {
+  test(`words of libraries lead where they led, and what nothing names becomes null: ${name}`, async t => {
+    const path = `words.${name.replaceAll(/\W+/g, '-')}`;
+    const program = await preparedElf({ source: fixture('words.c'), directory, name: path, flags, compiler });
+    const { pointers, doubtful } = await dumpElf(program, `${program}.2`);
+    t.is(pointers.nulled, 2, doubtful.join('\n'));
+    t.true(doubtful.some(line => /^own_stack .* \[stack\]\+/.test(line)));
+    t.true(doubtful.some(line => /^unnamed .* \S+libc\.so\.6\+/.test(line)));
+    const env = { PATH: '/usr/bin', LIFE: '2', TZ: 'UTC' };
+    const second = await runElf(`${program}.2`, { env });
+    t.deepEqual([second.stdout, second.stderr, second.status], [WORDS, '', 0]);
+
+    // Everything is known of it now, and what was lost is null.
+    const strict = await dumpElf(`${program}.2`, `${program}.3`, { strict: true });
+    t.like(strict.pointers, { nulled: 0, unexplained: 0 });
+    t.is((await runElf(`${program}.3`, { env })).stdout, WORDS);
+    for (const life of [2, 3]) {
+      t.deepEqual(verifyFile(`${program}.${life}`).findings, []);
+      const complaints = complaintsOfElf(`${program}.${life}`, program);
+      t.deepEqual(
+        complaints.filter(line => !line.includes("owner name 'unexec'")),
+        [],
+      );
+    }
+    const symbols = execFileSync('readelf', ['-W', '--dyn-syms', `${program}.2`], { encoding: 'utf8' });
+    for (const name of ['strverscmp@GLIBC_2.2.5', 'strtol@GLIBC_2.2.5', '_IO_2_1_stdout_@GLIBC_2.2.5'])
+      t.true(symbols.includes(name), name);
+  });
+}
+
+test('--strict refuses words that lead nowhere, by their symbols', async t => {
+  const program = await preparedElf({ source: fixture('words.c'), directory, name: 'strict' });
+  const error = await t.throwsAsync(dumpElf(program, `${program}.2`, { strict: true }), {
+    instanceOf: UnexecError,
+    code: 'DOUBTFUL_WORDS',
+  });
+  const whats = (error?.reasons ?? []).map(({ what }) => what.split(' ')[0]).sort();
+  t.deepEqual(whats, ['own_stack', 'unnamed']);
+  t.throws(() => readFileSync(`${program}.2`), { code: 'ENOENT' });
+});
+
+for (const flags of [[], ['-no-pie'], ['-static'], ['-static-pie']]) {
+  test(`C++ goes on with its maps, objects, streams and exceptions: g++ ${flags.join(' ')}`, async t => {
+    const name = `shapes${flags.join('')}`;
+    const program = await preparedElf({ source: fixture('shapes.cc'), directory, name, flags });
+    let path = program;
+    const said: string[] = [];
+    for (let life = 1; life <= 3; life++) {
+      const { stdout, stderr, status } = await runElf(path);
+      t.deepEqual([stderr, status], ['', 0]);
+      said.push(stdout);
+      await dumpElf(path, `${program}.${life + 1}`);
+      path = `${program}.${life + 1}`;
+    }
+    t.deepEqual(said, [
+      'square 1=4 built caught 0 4 fresh 1\n',
+      'square 1=4 square 2=9 built caught 0 caught 1 13 fresh 1\n',
+      'square 1=4 square 2=9 square 3=16 built caught 0 caught 1 caught 2 29 fresh 1\n',
+    ]);
+  });
+}
+
+for (const flags of [[], ['-no-pie'], ['-static'], ['-static-pie']]) {
+  test(`constructors run once and tables of pointers stay true: gcc ${flags.join(' ')}`, async t => {
+    const name = flags.join('');
+    const constructors = await preparedElf({
+      source: 'samples/restart/constructors.c',
+      directory,
+      name: `constructors${name}`,
+      flags,
+    });
+    await dumpElf(constructors, `${constructors}.2`);
+    const lines = [
+      'life 2, restarted',
+      'constructors ran 1 time(s), made before main',
+      "thread-local: 41 ''",
+      '',
+    ];
+    t.is((await runElf(`${constructors}.2`)).stdout, lines.join('\n'));
+    const tables = await preparedElf({
+      source: 'samples/restart/tables.c',
+      directory,
+      name: `tables${name}`,
+      flags,
+    });
+    const { stdout } = await runElf(tables);
+    await dumpElf(tables, `${tables}.2`);
+    t.is((await runElf(`${tables}.2`)).stdout, stdout);
+  });
+}
+
+for (const flags of [[], ['-no-pie']]) {
+  test(`a program without the runtime keeps its variables, and not its heap: gcc ${flags.join(' ')}`, async t => {
+    const name = `no-runtime${flags.join('')}`;
+    const source = fixture('no-runtime.c');
+    const program = buildElf({ source, directory, name, flags, runtime: false });
+    await dumpElf(program, `${program}.2`, { at: 'stop' });
+    const second = await runElf(`${program}.2`);
+    t.deepEqual([second.stdout, second.status], ['life 2: made in the first life, life\n', 0]);
+
+    const refused = dumpElf(program, `${program}.3`, { at: 'stop', args: ['heap'] });
+    const error = await t.throwsAsync(refused, { instanceOf: UnexecError, code: 'HEAP_NOT_KEPT' });
+    t.regex(error?.reasons?.[0]?.what ?? '', /^allocated \(\.bss\) leads to \[heap\]\+0x/);
+    t.regex(error?.hint ?? '', /unexec-runtime\.c.*prepare/);
+  });
+}
+
+test('a static program without the runtime is refused with what to do', async t => {
+  const flags = ['-static'];
+  const name = 'static-no-runtime';
+  const program = buildElf({ source: fixture('no-runtime.c'), directory, name, flags, runtime: false });
+  const error = await t.throwsAsync(dumpElf(program, `${program}.2`, { at: 'stop' }), {
+    code: 'STATIC_WITHOUT_RUNTIME',
+  });
+  t.regex((error instanceof UnexecError && error.hint) || '', /last object before the libraries/);
+});
+
+test('a program that is not prepared is refused, for its heap lies elsewhere', async t => {
+  const program = await preparedElf({
+    source: 'samples/restart/world.c',
+    directory,
+    name: 'bare',
+    reserve: 0,
+  });
+  await t.throwsAsync(dumpElf(program, `${program}.2`), { code: 'HEAP_NOT_KEPT' });
+});
+
+test('a full reserve is refused with what did not fit', async t => {
+  const source = 'samples/restart/world.c';
+  const program = await preparedElf({ source, directory, name: 'full', reserve: 65536 });
+  const error = await t.throwsAsync(dumpElf(program, `${program}.2`), { code: 'ZONE_OVERFLOW' });
+  t.regex(error?.message ?? '', /\d+ bytes are allocated outside the reserve of 65536 bytes/);
+});
+
+test('gdb shows what variables hold before the program runs, through pointers into the heap', async t => {
+  const source = 'samples/restart/world.c';
+  const program = await preparedElf({ source, directory, name: 'debugged' });
+  await dumpElf(program, `${program}.2`);
+  const show = (...expressions: string[]): string[] =>
+    execFileSync(
+      'gdb',
+      ['-batch', '-nx', ...expressions.flatMap(text => ['-ex', `print ${text}`]), `${program}.2`],
+      { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] },
+    )
+      .trimEnd()
+      .split('\n');
+  const [rounds, name, older, apply] = show(
+    'rounds',
+    'newest->name',
+    'newest->older->value',
+    'newest->apply',
+  );
+  t.is(rounds, '$1 = 1');
+  t.regex(name ?? '', /"entry 1299 of the world"$/);
+  t.regex(older ?? '', /^\$3 = \d+$/);
+  t.regex(apply ?? '', /<(twice|square|negate)>$/);
+});
