@@ -10,6 +10,7 @@ import {
   BIND_TYPE,
   type Bind,
   type BindKind,
+  DYLD_CHAINED_PTR,
   decodeBinds,
   encodeBinds,
   encodeChainedFixups,
@@ -79,5 +80,7 @@ export function setChains(
     if (starts === undefined) return present.segments[index];
     return starts.length === 0 ? undefined : { segmentOffset: vmaddr - base, pageSize, pageStarts: starts };
   });
-  setBlob(file, 'chained-fixups', encodeChainedFixups({ ...present, segments }));
+  // A program without any pointer in its file may have made some.
+  const pointerFormat = present.pointerFormat ?? DYLD_CHAINED_PTR.DYLD_CHAINED_PTR_64;
+  setBlob(file, 'chained-fixups', encodeChainedFixups({ ...present, pointerFormat, segments }));
 }
