@@ -104,7 +104,9 @@ export function compareRuns(
   );
   for (const [i, { segment }] of library.writable.entries()) {
     for (const { start, end } of gapsOf(skips[i] ?? [], segment.memorySize)) {
-      const from = Math.ceil(start / WORD) * WORD;
+      // The segment itself need not begin at a word.
+      const lead = Number(segment.address % BigInt(WORD));
+      const from = Math.ceil((start + lead) / WORD) * WORD - lead;
       pairs.follow({
         a: Number(runs.a.library.bias + segment.address) + from,
         b: Number(runs.b.library.bias + segment.address) + from,

@@ -10,6 +10,7 @@ import {
   changeDynamic,
   DT,
   Elf64_Dyn,
+  Elf64_Phdr,
   type ElfDynamic,
   type ElfFile,
   type ElfSection,
@@ -90,21 +91,17 @@ function moveToEnd(file: ElfFile, segment: ElfSegment): void {
     ({ offset, contents }) =>
       !isInside(offset, contents instanceof Uint8Array ? contents.length : contents.size),
   );
-  const isOwn = ({ flags, type, address: at }: ElfSection): boolean =>
-    (flags & SHF.SHF_ALLOC) !== 0 &&
-    !(type === SHT.SHT_NOBITS && (flags & SHF.SHF_TLS) !== 0) &&
-    at >= address &&
-    at < address + BigInt(memorySize);
+  const isHere = (at: bigint): boolean => at >= address && at < address + BigInt(memorySize);
   for (const section of file.sections) {
-    if (isOwn(section)) section.offset = to + Number(section.address - address);
-    // .tbss is where it would be, and takes nothing.
-    else if (section.offset !== undefined && (section.flags & SHF.SHF_TLS) !== 0) {
-      section.offset += to - from;
-    }
+    if ((section.flags & SHF.SHF_ALLOC) === 0 || !isHere(section.address)) continue;
+    // .tbss is where it would be, and takes nothing: it stays as far from the others as it was.
+    const isTemplate = section.type === SHT.SHT_NOBITS && (section.flags & SHF.SHF_TLS) !== 0;
+    if (!isTemplate) section.offset = to + Number(section.address - address);
+    else if (section.offset !== undefined) section.offset += to - from;
   }
   for (const other of file.segments) {
     if (other === segment || other.type === PT.PT_LOAD) continue;
-    if (other.address >= address && other.address < address + BigInt(memorySize)) other.offset += to - from;
+    if (isHere(other.address)) other.offset += to - from;
   }
   segment.offset = to;
   segment.fileSize = memorySize;
@@ -223,6 +220,11 @@ function addTables(contents: LibraryContents): void {
       const extent = { fileSize: bytes.length, memorySize: bytes.length, align: made.align };
       file.segments.push(newSegment({ type: PT.PT_NOTE, flags: PF.PF_R, address, offset, ...extent }));
     }
+  }
+  const headers = findSegment(file, PT.PT_PHDR);
+  if (headers !== undefined) {
+    headers.fileSize = file.segments.length * Elf64_Phdr.size;
+    headers.memorySize = headers.fileSize;
   }
   if (library.jmprel.length > 0) {
     const jmprel = library.dynamic.find(({ tag }) => tag === DT.DT_JMPREL)?.value ?? 0n;
