@@ -46,6 +46,8 @@ restartTests({
       =~ s/[^\\x00-\\x7f]/?/gr;
     Getopt::Long::GetOptionsFromArray([qw(--size 5 rest)], 'size=i' => \\my $size);
     print eval { die { code => $size } } // $@->{code}, ' ', eval 'sort { $a <=> $b } 10, 9' ? 'sorted' : $@, "\\n";
+    require POSIX; require List::Util; # libraries of this life
+    print POSIX::floor(2.7), ' ', List::Util::sum(map { $_ ** 2 } 1 .. 9), ' ', POSIX::strtol('77', 8), "\n";
     open my $in, '<', '/proc/self/comm' or die; print defined <$in> ? "read\\n" : "not read\\n";`,
   change: `$count->() for 1 .. 3; $words{'word 777'} = 'another';`,
 });
