@@ -4,6 +4,9 @@
  * @module
  */
 import { stripVTControlCharacters, styleText } from 'node:util';
+import { threeDigits } from './format-bytes.ts';
+
+export { formatBytes } from './format-bytes.ts';
 
 /** Formats a stretch of text; does nothing where colours are not wanted. */
 export interface Style {
@@ -37,21 +40,6 @@ export function styleFor(stream: { readonly isTTY?: boolean }, env: NodeJS.Proce
   return stream.isTTY === true && !refused ? COLOURED : PLAIN;
 }
 
-const UNITS = ['KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;
-
-/** Bytes in binary units with three significant digits: `7.31 MiB`. */
-export function formatBytes(bytes: number): string {
-  if (bytes < 1024) return `${Math.round(bytes)} bytes`;
-  let value = bytes;
-  let unit = '';
-  for (const next of UNITS) {
-    if (value < 1023.5) break;
-    value /= 1024;
-    unit = next;
-  }
-  return `${threeDigits(value)} ${unit}`;
-}
-
 /** Milliseconds as `0.42 ms`, `53 ms`, `1.25 s` or `3 min 20 s`. */
 export function formatDuration(milliseconds: number): string {
   if (milliseconds < 999.5) return `${threeDigits(milliseconds)} ms`;
@@ -59,11 +47,6 @@ export function formatDuration(milliseconds: number): string {
   if (seconds < 60) return `${threeDigits(seconds)} s`;
   const whole = Math.round(seconds);
   return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-}
-
-function threeDigits(value: number): string {
-  if (value >= 99.95) return value.toFixed(0);
-  return value.toFixed(value >= 9.995 ? 1 : 2);
 }
 
 /** How a column stands. */
