@@ -3,7 +3,8 @@
  *
  *     cc -O2 -c unexec-runtime.c
  *
- * Link the object itself, not an archive of it. Its constructor comes before the program's: on ELF by its
+ * Link the object itself, not an archive of it, as the last one before the libraries: of a static program it
+ * says where they begin. Its constructor comes before the program's: on ELF by its
  * priority, in Mach-O files because `unexec prepare` moves it.
  */
 #ifndef _GNU_SOURCE
