@@ -4,7 +4,12 @@ import { type RestartOptions, restart } from '../../../../unexec/restart.ts';
 import { prepared, takeCore } from '../../../support/macho/dump.ts';
 import { judgeMachO } from '../../../support/macho/judge.ts';
 import { type LoaderOptions, runMachO } from '../../../support/macho/loader.ts';
-import { FIXUP_STYLES, MACHO_ARCHES, type MachOProgram } from '../../../support/macho/toolchain.ts';
+import {
+  compileMachO,
+  FIXUP_STYLES,
+  MACHO_ARCHES,
+  type MachOProgram,
+} from '../../../support/macho/toolchain.ts';
 import { run } from '../../../support/run.ts';
 import { sandbox } from '../../../support/sandbox.ts';
 
@@ -93,6 +98,25 @@ for (const arch of MACHO_ARCHES) {
       }
     });
   }
+}
+
+for (const arch of MACHO_ARCHES) {
+  for (const fixups of FIXUP_STYLES)
+    test(`weak symbols stay the program's own, or missing, ${arch}, ${fixups}`, async t => {
+      const linkFlags = ['-U', '_nowhere'];
+      const sources = ['test/support/macho/programs/weak.c'];
+      const program = compileMachO({
+        ...base,
+        sources,
+        arch,
+        fixups,
+        linkFlags,
+        name: `weak.${arch}.${fixups}`,
+      });
+      const { target } = await dump(program, { arch, at: 'entry' }, SLIDES, { strict: true });
+      const { stdout, stderr } = await runMachO(target, [], { arch, foreign: true });
+      t.deepEqual([stdout, stderr], ['good size 7, missing 1\n', '']);
+    });
 }
 
 test('a scan leaves words alone that lead outside, and tells of them', async t => {
