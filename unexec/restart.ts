@@ -30,6 +30,8 @@ export interface RestartOptions extends RunSource, Pick<FreezeOptions, 'onProgre
   readonly compare?: string;
   /** Refuses words of which it is not certain what they are. */
   readonly strict?: boolean;
+  /** The report tells of all pointers and blocks, too (`map`): a second or two for millions of them. */
+  readonly details?: boolean;
   /** Variables that are zero in the next life: `SYMBOL`, `SYMBOL+OFFSET:SIZE` (`parseScratch`). */
   readonly scratch?: readonly string[];
 }
@@ -115,6 +117,7 @@ async function writeStyle(
     first: runOf(first),
     second: second && runOf(second),
     strict: options.strict ?? false,
+    details: options.details ?? false,
     manifest: {
       tool: VERSION,
       argv: options.args ?? [],

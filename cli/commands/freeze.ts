@@ -72,7 +72,7 @@ export function parseFreeze(
     .version(VERSION, '-V, --version', 'print the version')
     .option(
       '-v, --verbose',
-      'list regions and restore steps, or segments and doubtful words; causes of errors',
+      'list regions and restore steps, or segments, pointers and doubtful words; causes of errors',
     )
     .addHelpText('after', helpText(COMMANDS));
   for (const option of freezeOptions(chosen, env, met)) parser.addOption(option);
@@ -119,6 +119,7 @@ async function runRestart({ source, target, options }: RestartRequest, context: 
   const progress = progressLine(manner);
   const report = await restart(source, target, {
     ...options,
+    details: manner.verbose || manner.json,
     ...(manner.json ? { stdio: STDIO_WITH_JSON } : {}),
     signal,
     onProgress: (done, total) => progress.update(done, total),

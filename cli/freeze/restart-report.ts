@@ -47,9 +47,40 @@ export function renderRestartDetails(report: RestartReport, style: Style): strin
     style.bold('segments'),
     ...table([['address', 'size', 'file', 'stored', 'name'], ...rows], ['left', 'right', 'right', 'right']),
     '',
+    ...mapLines(report.map, style),
   ];
   if (report.doubtful.length === 0) return lines;
   return [...lines, style.bold('doubtful words'), ...report.doubtful.map(line => `  ${printable(line)}`), ''];
+}
+
+/** Rows of each table that are shown to people; `--json` has all. */
+const MOST_ROWS = 20;
+
+function mapLines(map: RestartReport['map'], style: Style): string[] {
+  if (map === undefined) return [];
+  const ways = map.ways
+    .slice(0, MOST_ROWS)
+    .map(({ from, to, kind, pointers }) => [`${pointers}`, printable(from), printable(to), kind]);
+  const lines = [style.bold('pointers'), ...table([['count', 'from', 'to', ''], ...ways], ['right']), ''];
+  if (map.blocks === undefined) return lines;
+  const { blocks, bytes, unreachable, dangling, roots } = map.blocks;
+  const rows = roots
+    .slice(0, MOST_ROWS)
+    .map(root => [
+      `${root.blocks}`,
+      formatBytes(root.bytes),
+      formatBytes(root.largest),
+      printable(root.name),
+    ]);
+  const unreached = `${unreachable.blocks} of them (${formatBytes(unreachable.bytes)}) unreachable`;
+  return [
+    ...lines,
+    style.bold(
+      `blocks: ${blocks} of ${formatBytes(bytes)}, ${unreached}, ${dangling} pointers to freed ones`,
+    ),
+    ...table([['blocks', 'bytes', 'largest', 'reached from'], ...rows], ['right', 'right', 'right']),
+    '',
+  ];
 }
 
 /** The object of `--json`; `details` (with `--verbose`) adds the doubtful words. */

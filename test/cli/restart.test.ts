@@ -59,6 +59,7 @@ test('unexec --style restart --compare is certain of the pointers, and --json te
   t.deepEqual(report.slides, ['0x10000', '0x76540000']);
   t.regex(report.segments.at(-1).address, /^0x1\w{8}$/);
   t.false('doubtful' in report);
+  t.true(report.map.ways.length > 0 && report.map.blocks.roots.length > 0);
   t.regex(await said(target), /^restarted\n/);
 });
 
@@ -119,6 +120,7 @@ const REPORT: RestartReport = {
   generation: 2,
   remarks: ['a remark'],
   doubtful: ['__data+0x8: perhaps'],
+  map: undefined,
 };
 
 test('renderRestart() and renderRestartDetails() tell of segments, remarks and doubtful words', t => {
@@ -137,6 +139,33 @@ test('renderRestart() and renderRestartDetails() tell of segments, remarks and d
     '',
     'doubtful words',
     '  __data+0x8: perhaps',
+    '',
+  ]);
+});
+
+test('renderRestartDetails() tells of pointers and blocks', t => {
+  const map = {
+    ways: [
+      { from: 'heap', to: 'data', kind: 'inside', pointers: 1200 },
+      { from: 'data', to: 'libc.so.6', kind: 'outward', pointers: 3 },
+    ],
+    blocks: {
+      blocks: 12,
+      bytes: 3072,
+      unreachable: { blocks: 1, bytes: 1024 },
+      dangling: 2,
+      roots: [{ name: 'table (.bss)', blocks: 11, bytes: 2048, largest: 1024 }],
+    },
+  } as const;
+  t.deepEqual(renderRestartDetails({ ...REPORT, doubtful: [], map }, PLAIN).slice(5), [
+    'pointers',
+    'count  from  to',
+    ' 1200  heap  data       inside',
+    '    3  data  libc.so.6  outward',
+    '',
+    'blocks: 12 of 3.00 KiB, 1 of them (1.00 KiB) unreachable, 2 pointers to freed ones',
+    'blocks     bytes   largest  reached from',
+    '    11  2.00 KiB  1.00 KiB  table (.bss)',
     '',
   ]);
 });

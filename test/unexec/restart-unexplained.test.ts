@@ -60,7 +60,7 @@ const reasonOffset = (reasons: readonly string[]): string =>
 
 test('restart() tells of a word in a block from where the block is reached', async t => {
   const reasons = await refused({ args: ['things'], scratch: ['seed', 'state+8:8', 'place'] });
-  const hash = `${BETWEEN}: an address of data >> 4: a hash`;
+  const hash = `${BETWEEN}: an address of heap >> 4: a hash`;
   t.deepEqual(
     reasons.map(what => what.replace(/ at …/, '')),
     [
@@ -82,6 +82,26 @@ test('restart() zeroes what is given up as scratch, and leaves what is beside it
   t.like(report.pointers, { unexplained: 0, nulled: 0, doubtful: 0 });
   const { stdout } = await run(join(directory, 'scratch'));
   t.is(stdout, 'seed 0, state 7 0, place 0\n');
+});
+
+test('restart() tells how many pointers lead from where to where, and what blocks hang on, where it is asked to', async t => {
+  const give = ['seed', 'state+8:8', 'place'];
+  const { map } = await dump('map', { args: ['things'], scratch: give, strict: false, details: true });
+  t.deepEqual(
+    map?.ways.filter(({ from, to }) => from === 'heap' || to === 'heap'),
+    [
+      { from: 'heap', to: 'heap', kind: 'inside', pointers: 2 },
+      { from: 'data', to: 'heap', kind: 'inside', pointers: 1 },
+    ],
+  );
+  t.deepEqual(map?.blocks, {
+    blocks: 3,
+    bytes: 72,
+    unreachable: { blocks: 0, bytes: 0 },
+    dangling: 0,
+    roots: [{ name: 'things (.bss)', blocks: 3, bytes: 72, largest: 24 }],
+  });
+  t.is((await dump('no-map', { scratch: give })).map, undefined);
 });
 
 test('restart() refuses scratch that is no variable, before and after the program ran', async t => {

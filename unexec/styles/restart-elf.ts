@@ -37,6 +37,8 @@ export interface RestartInput {
   readonly second: Run | undefined;
   /** Refuse what is not certain. */
   readonly strict: boolean;
+  /** Tell of pointers and blocks as a whole. */
+  readonly details?: boolean;
   readonly manifest: Pick<RestartManifest, 'tool' | 'argv' | 'freezePoint' | 'frozenAt'>;
   readonly onProgress: (done: number, total: number) => void;
 }
@@ -52,6 +54,7 @@ export async function writeRestartElf(input: RestartInput, target: TargetFile) {
     first,
     second,
     nameOf: (address: bigint) => nameOfPlace(original.file, address),
+    details: input.details,
   };
   const found = findPointers(search);
   if (original.zone === undefined) refuseHeap(path, search, found, original.reserve?.base !== undefined);
@@ -148,6 +151,7 @@ export async function writeRestartElf(input: RestartInput, target: TargetFile) {
     dropped: initialisers.dropped,
     generation,
     doubtful,
+    map: found.map,
   };
 }
 

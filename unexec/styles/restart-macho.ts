@@ -36,6 +36,7 @@ import { type BoundWords, readBoundWords } from './restart/bound-words.ts';
 import { refuseDoubtful } from './restart/doubtful.ts';
 import { type FoundPointers, findPointers, type Run } from './restart/found-pointers.ts';
 import { settleOutward } from './restart/outward.ts';
+import type { PointerMap } from './restart/pointer-map.ts';
 import type { Patch } from './restart-macho/dump-segment.ts';
 import { placeIn, planFixups } from './restart-macho/fixup-plan.ts';
 import { initialiserSlots, settleInitialisers } from './restart-macho/initialisers.ts';
@@ -55,6 +56,8 @@ export interface RestartInput {
   readonly second: Run | undefined;
   /** Refuse what is not certain. */
   readonly strict: boolean;
+  /** Tell of pointers and blocks as a whole. */
+  readonly details?: boolean;
   readonly manifest: Pick<RestartManifest, 'tool' | 'argv' | 'freezePoint' | 'frozenAt'>;
   readonly onProgress: (done: number, total: number) => void;
 }
@@ -78,6 +81,8 @@ export interface RestartWritten {
   readonly generation: number;
   /** A line for each word that is not certain. */
   readonly doubtful: readonly string[];
+  /** Where details were wanted: of all pointers and blocks. */
+  readonly map: PointerMap | undefined;
 }
 
 /** Writes the new executable into the open target; the caller commits it. */
@@ -110,6 +115,7 @@ export async function writeRestart(input: RestartInput, target: TargetFile): Pro
     second: input.second,
     imports: [...bound.importOf.keys()].filter(value => !addresses.isMapped(value)),
     nameOf: (address: bigint) => nameOfPlace(file, address),
+    details: input.details,
   };
   const found = findPointers(search);
   const outward = settleOutward(search, found, bound.importOf);
@@ -187,6 +193,7 @@ export async function writeRestart(input: RestartInput, target: TargetFile): Pro
     dropped: initialisers.reduce((sum, settled) => sum + settled.dropped, 0),
     generation,
     doubtful,
+    map: found.map,
   };
 }
 

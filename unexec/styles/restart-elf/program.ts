@@ -143,11 +143,13 @@ export function rangesOf({ file, dumped, reserve, isFixed: fixed }: RestartProgr
     const own = dumped.find(candidate => candidate.index === index);
     const skip: Stretch[] = own === undefined ? [] : [...own.kept, { start: own.size, end: memorySize }];
     // The zone's own structures are offsets, and pointers begin with its first block.
-    if (reserve?.base !== undefined && holds(segment, reserve.base)) {
+    const isHeap = reserve?.base !== undefined && holds(segment, reserve.base);
+    if (isHeap) {
       const start = Number(reserve.base - address);
       skip.push({ start, end: start + BLOCKS_OFFSET });
     }
-    const name = (flags & PF.PF_X) !== 0 ? 'code' : (flags & PF.PF_W) !== 0 ? 'data' : 'constants';
+    const isCode = (flags & PF.PF_X) !== 0;
+    const name = isHeap ? 'heap' : isCode ? 'code' : (flags & PF.PF_W) !== 0 ? 'data' : 'constants';
     return [
       {
         index,

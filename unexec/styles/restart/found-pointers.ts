@@ -14,9 +14,11 @@ import {
   comparePointers,
   type OutwardSlots,
   type PairedModule,
+  type PointerScan,
   scanPointers,
   type UnexplainedWord,
 } from '../../pointers.ts';
+import { type PointerMap, pointerMap } from './pointer-map.ts';
 import { tellUnexplained } from './tell-unexplained.ts';
 import { wordsInto } from './words-into.ts';
 
@@ -67,6 +69,8 @@ export interface FoundPointers {
   };
   /** One line for each doubtful or unexplained word, up to some hundreds. */
   readonly remarks: readonly string[];
+  /** Where it was wanted. */
+  readonly map: PointerMap | undefined;
 }
 
 export interface PointerSearch {
@@ -75,6 +79,8 @@ export interface PointerSearch {
   readonly second: Run | undefined;
   /** `_table+0x8 (__DATA,__bss)`, for an address without slide. */
   readonly nameOf: (address: bigint) => string;
+  /** Whether the map is wanted, too. */
+  readonly details?: boolean | undefined;
   /** Addresses of imports where the image has no memory. */
   readonly imports?: readonly bigint[];
   readonly onProgress?: ((bytes: number) => void) | undefined;
@@ -128,6 +134,8 @@ function compare(search: PointerSearch, second: Run): FoundPointers {
       doubtful: guessed,
       unexplained: counts.unexplained - left - guessed,
     },
+    map:
+      search.details === true ? pointerMap(found.ranges, outside, first.image.memory, nameOfRun) : undefined,
     remarks: [
       ...tellUnexplained({
         words: unexplained,
@@ -215,11 +223,21 @@ function scan(search: PointerSearch): FoundPointers {
       doubtful: counts.doubtful,
       unexplained: 0,
     },
+    map: search.details === true ? mapOf(found, outside, search) : undefined,
     remarks: doubtful.map(({ range, offset, value, into, why, taken }) => {
       const place = nameOf(range.start - first.slide + BigInt(offset));
       return `${place}: ${hex(value)} into ${into}: ${why}${taken ? '' : '; not taken for a pointer'}`;
     }),
   };
+}
+
+function mapOf(
+  { ranges }: PointerScan,
+  outside: readonly NamedMapping[],
+  { first, nameOf }: PointerSearch,
+): PointerMap {
+  const found = ranges.map(({ range, ...rest }) => ({ range: { ...range, start1: range.start }, ...rest }));
+  return pointerMap(found, outside, first.image.memory, address => nameOf(address - first.slide));
 }
 
 function mergeOffsets(a: Float64Array, b: Float64Array): Float64Array {

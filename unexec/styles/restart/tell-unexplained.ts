@@ -4,12 +4,11 @@
  *
  * @module
  */
-import { type BlockGraph, graphOf, ownZoneBlocks, type Reached, reachableFrom } from '../../blocks.ts';
 import type { MemoryImage } from '../../image.ts';
 import { diagnose, type RunFacts } from '../../pointers/diagnose.ts';
 import { type PlaceNames, unexplainedLine } from '../../pointers/word-place.ts';
 import type { PairedModule, PointerComparison, UnexplainedWord } from '../../pointers.ts';
-import { beginsZone, unexec_zone_header } from '../../zones/reserve.ts';
+import { zoneGraph } from './pointer-map.ts';
 
 export interface Unexplained {
   readonly words: readonly UnexplainedWord[];
@@ -25,7 +24,10 @@ export interface Unexplained {
 export function tellUnexplained(unexplained: Unexplained): string[] {
   const { words, comparison, outside, first, second } = unexplained;
   if (words.length === 0) return [];
-  const names: PlaceNames = { nameOf: unexplained.nameOf, ...zoneOf(unexplained) };
+  const names: PlaceNames = {
+    nameOf: unexplained.nameOf,
+    ...zoneGraph(comparison.ranges, first.image.memory),
+  };
   const told = diagnose({
     arch: first.image.arch,
     words,
@@ -42,23 +44,4 @@ export function tellUnexplained(unexplained: Unexplained): string[] {
     const diagnosis = told[i];
     return diagnosis === undefined ? '' : unexplainedLine(word, diagnosis, names);
   });
-}
-
-/** The program's own zone begins one of its ranges, where it has one that was started. */
-function zoneOf({ comparison, first }: Unexplained): { graph?: BlockGraph; reached?: Reached } {
-  const { memory } = first.image;
-  const head = new Uint8Array(unexec_zone_header.size);
-  const zones = comparison.ranges.filter(({ range }) => {
-    if (range.searched === false || range.size < head.length) return false;
-    memory.read(range.start1, head);
-    return beginsZone(head);
-  });
-  if (zones.length === 0) return {};
-  const blocks = ownZoneBlocks(
-    first.image,
-    zones.map(({ range }) => range.start1),
-  );
-  const slots = comparison.ranges.map(({ range, slots }) => ({ start: range.start1, slots }));
-  const graph = graphOf(blocks, memory, slots);
-  return { graph, reached: reachableFrom(graph) };
 }
