@@ -196,10 +196,8 @@ test('a program is stripped before it is prepared, or verify says what has becom
     return verifyFile(`${target}.stripped`).findings.map(({ code }) => code);
   };
   t.deepEqual(verifyFile(target).findings, []);
-  // Both join what lay apart in the file; LLVM 19 minds pages at least.
-  const gnu = codesAfter('strip');
-  t.true(gnu.includes('ELF_LOAD_CONGRUENT') && gnu.includes('ELF_PHDR_DISTANCE'), gnu.join());
-  t.deepEqual(codesAfter('llvm-strip-19'), ['ELF_PHDR_DISTANCE']);
+  // Both join what lay apart in the file.
+  for (const tool of ['strip', 'llvm-strip-19']) t.true(codesAfter(tool).includes('ELF_PHDR_DISTANCE'), tool);
 });
 
 test('prepare() replaces its input where target is the same path, keeps its mode, and takes --extend for nothing', async t => {
