@@ -19,7 +19,7 @@ import { verifyWritten } from './verify-written.ts';
 export interface SharedOptions extends Pick<FreezeOptions, 'env' | 'stdio' | 'signal'> {
   /** The exported function that initialises the library. Default: its constructors do. */
   readonly init?: string;
-  /** Variables that differ between runs and may be zeroed, by their symbols. */
+  /** Variables that differ between runs and may be zeroed: `SYMBOL`, `SYMBOL+OFFSET:SIZE`. */
   readonly scratch?: readonly string[];
   /**
    * Clears the upper bytes of words in which a smaller number was stored over a pointer, which differ between

@@ -1,24 +1,28 @@
 /**
  * `unexec [options] <running-image> <out-binary> [-- args...]`: freezes a program into an executable, in
- * one of two styles.
+ * one of two styles, or a library into a library that is initialised.
  *
  * @module
  */
 import {
   type FreezeOptions,
   freeze,
+  freezeLibrary,
   type RestartOptions,
   readManifest,
   restart,
+  type SharedOptions,
   VERSION,
 } from '../../unexec/index.ts';
 import { command, newParser, readWords, type Text } from '../command.ts';
 import { type Context, printJson, progressLine, splitAtDashes, stderrStyle, tellLines } from '../context.ts';
+import { UsageError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import { helpText } from '../freeze/help.ts';
 import { type Chosen, checkStyle, freezeOptions } from '../freeze/options.ts';
 import { renderPlan, renderSummary, reportJson } from '../freeze/report.ts';
 import { renderRestart, renderRestartDetails, restartJson } from '../freeze/restart-report.ts';
+import { renderShared, renderSharedDetails, sharedJson } from '../freeze/shared-report.ts';
 import { COMMANDS } from './index.ts';
 
 export interface FreezeRequest {
@@ -37,6 +41,14 @@ export interface RestartRequest {
   readonly options: RestartOptions;
 }
 
+/** With `--style shared`. */
+export interface SharedRequest {
+  readonly type: 'shared';
+  readonly library: string;
+  readonly target: string;
+  readonly options: SharedOptions;
+}
+
 const DESCRIPTION =
   'Freezes an initialised program into an executable. Starting the executable continues the program from ' +
   'there, with new arguments, environment and terminal.';
@@ -45,8 +57,16 @@ export const FREEZE = command({
   name: 'freeze',
   summary: DESCRIPTION,
   parse: parseFreeze,
-  run: (request, context) =>
-    request.type === 'freeze' ? runFreeze(request, context) : runRestart(request, context),
+  run: (request, context) => {
+    switch (request.type) {
+      case 'freeze':
+        return runFreeze(request, context);
+      case 'restart':
+        return runRestart(request, context);
+      case 'shared':
+        return runShared(request, context);
+    }
+  },
 });
 
 /**
@@ -57,7 +77,7 @@ export const FREEZE = command({
 export function parseFreeze(
   argv: readonly string[],
   env: NodeJS.ProcessEnv,
-): FreezeRequest | RestartRequest | Text {
+): FreezeRequest | RestartRequest | SharedRequest | Text {
   const { own, args } = splitAtDashes(argv);
   const chosen: Chosen = {};
   const met = new Set<string>();
@@ -66,7 +86,7 @@ export function parseFreeze(
     .usage('[options] <running-image> <out-binary> [-- args...]')
     .argument(
       '<running-image>',
-      'the program to be started and frozen: a path, or a name in PATH; restart: or a Mach-O core',
+      'the program to be started and frozen: a path, or a name in PATH; restart: or a Mach-O core; shared: a library',
     )
     .argument('<out-binary>', 'the executable to be written')
     .version(VERSION, '-V, --version', 'print the version')
@@ -81,6 +101,10 @@ export function parseFreeze(
   const [program = '', target = ''] = parser.args;
   const { style = 'resume', ...options } = chosen;
   checkStyle(style, met);
+  if (style === 'shared') {
+    if (args.length > 0) throw new UsageError('a library has no arguments (--style shared)');
+    return { type: 'shared', library: program, target, options };
+  }
   return style === 'resume'
     ? { type: 'freeze', program, target, options: { ...options, args } }
     : { type: 'restart', source: program, target, options: { ...options, args } };
@@ -130,6 +154,23 @@ async function runRestart({ source, target, options }: RestartRequest, context: 
     const style = stderrStyle();
     if (manner.verbose) tellLines(renderRestartDetails(report, style));
     tellLines(renderRestart(report, style));
+  }
+  return EXIT.OK;
+}
+
+async function runShared({ library, target, options }: SharedRequest, context: Context): Promise<number> {
+  const { manner, signal } = context;
+  const report = await freezeLibrary(library, target, {
+    ...options,
+    ...(manner.json ? { stdio: STDIO_WITH_JSON } : {}),
+    signal,
+  });
+  if (manner.json) {
+    printJson(sharedJson(report, manner.verbose));
+  } else if (!manner.quiet) {
+    const style = stderrStyle();
+    if (manner.verbose) tellLines(renderSharedDetails(report, style));
+    tellLines(renderShared(report, style));
   }
   return EXIT.OK;
 }

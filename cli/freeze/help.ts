@@ -24,6 +24,10 @@ const EXAMPLES: readonly Example[] = [
   ['unexec perl report -- report.pl', 'report.pl loads its modules, then does: kill STOP => $$'],
   ['unexec --at input guile my-guile', 'a REPL that is at its prompt at once'],
   ['unexec --at main --env HOME ./server server', 'all libraries loaded and relocated'],
+  [
+    'unexec --style shared --init urf_init libturf.so liburf.so',
+    'a library that is initialised when it is opened',
+  ],
 ];
 
 /** The text after the list of options. */

@@ -1,6 +1,6 @@
 /**
- * The options that are about the freeze: one entry an option, with what it says to `freeze` or `restart`. A
- * new one is a new entry here; help, parsing and the README's test follow.
+ * The options that are about the freeze: one entry an option, with what it says to `freeze`, `restart` or
+ * `freezeLibrary`. A new one is a new entry here; help, parsing and the README's test follow.
  *
  * @module
  */
@@ -10,15 +10,16 @@ import {
   type KernelFeatures,
   parseFreezePoint,
   type RestartOptions,
+  type SharedOptions,
   UnexecError,
 } from '../../unexec/index.ts';
 import { UsageError } from '../errors.ts';
 import { splitWords } from '../words.ts';
 
-/** How the executable begins its later lives: where it was frozen, or at main, with its state. */
-export type FreezeStyle = 'resume' | 'restart';
+/** How what is written begins its later lives: where it was frozen, at main, or as a library that is opened. */
+export type FreezeStyle = 'resume' | 'restart' | 'shared';
 
-interface AllOptions extends FreezeOptions, RestartOptions {
+interface AllOptions extends FreezeOptions, RestartOptions, SharedOptions {
   readonly style?: FreezeStyle;
 }
 
@@ -31,20 +32,22 @@ type Parse = (text: string, chosen: Readonly<Chosen>, env: NodeJS.ProcessEnv) =>
 interface FreezeOption {
   readonly flags: string;
   readonly description: string;
-  /** What only one style understands. */
-  readonly only?: FreezeStyle;
+  /** The styles that understand it, where not all do. */
+  readonly only?: readonly FreezeStyle[];
   readonly parse: Parse;
 }
 
 const FREEZE_OPTIONS: readonly FreezeOption[] = [
   {
     flags: '--style <style>',
-    description: 'resume (default): goes on from there; restart: begins again at main, with its state',
-    parse: text => ({ style: oneOf(text, { resume: 'resume', restart: 'restart' }) }),
+    description:
+      'resume (default): goes on from there; restart: begins again at main, with its state; shared: a library, initialised',
+    parse: text => ({ style: oneOf(text, { resume: 'resume', restart: 'restart', shared: 'shared' }) }),
   },
   {
     flags: '--at <point>',
     description: 'freeze point, see below (default: auto)',
+    only: ['resume', 'restart'],
     parse: text => ({ at: freezePoint(text) }),
   },
   {
@@ -55,74 +58,87 @@ const FREEZE_OPTIONS: readonly FreezeOption[] = [
   {
     flags: '--keep-env',
     description: 'give the program our whole environment; it will be in the file',
+    only: ['resume', 'restart'],
     parse: () => ({ keepEnv: true }),
   },
   {
     flags: '--drop-fd <n>',
     description: 'leave a descriptor out; repeatable, or a list with commas',
-    only: 'resume',
+    only: ['resume'],
     parse: (text, { dropFds = [] }) => ({ dropFds: [...dropFds, ...descriptors(text)] }),
   },
   {
     flags: '--hangup-sockets',
     description: 'connected sockets are hung up in the image, not refused',
-    only: 'resume',
+    only: ['resume'],
     parse: () => ({ hangupSockets: true }),
   },
   {
     flags: '--cwd <which>',
     description: "working directory at each start: frozen (default), or the caller's",
-    only: 'resume',
+    only: ['resume'],
     parse: text => ({ cwd: oneOf(text, { frozen: 'frozen', caller: 'caller' }) }),
   },
   {
     flags: '--symbols <which>',
     description: 'symbols kept for debuggers: all (default), program or none',
-    only: 'resume',
+    only: ['resume'],
     parse: text => ({ symbols: oneOf(text, { all: 'all', program: 'program', none: 'none' }) }),
   },
   {
     flags: '--train <args>',
     description: 'run the result once with these arguments, and lay it out for what that touches',
-    only: 'resume',
+    only: ['resume'],
     parse: text => ({ train: { args: splitWords(text) } }),
   },
   {
     flags: '--leave-running',
     description: 'the program goes on after the freeze; otherwise it is killed',
-    only: 'resume',
+    only: ['resume'],
     parse: () => ({ leaveRunning: true }),
   },
   {
     flags: '--avoid <features>',
     description: 'kernel features not to rely on: vdso, mm-map, rseq; a list with commas',
-    only: 'resume',
+    only: ['resume'],
     parse: (text, { avoid = [] }) => ({ avoid: [...avoid, ...text.split(',').map(feature)] }),
   },
   {
     flags: '--exe <file>',
     description: 'restart: the executable that runs in the process, where a core does not name it',
-    only: 'restart',
+    only: ['restart'],
     parse: text => ({ exe: text }),
   },
   {
     flags: '--compare <core>',
     description: 'restart: a core of another run that did the same, to tell pointers from numbers',
-    only: 'restart',
+    only: ['restart'],
     parse: text => ({ compare: text }),
   },
   {
     flags: '--strict',
     description: 'restart: refuse where it is not certain what a word is',
-    only: 'restart',
+    only: ['restart'],
     parse: () => ({ strict: true }),
   },
   {
     flags: '--scratch <symbol>',
     description:
-      'restart: a variable that is zero in the next life: SYMBOL or SYMBOL+OFFSET:SIZE (repeatable)',
-    only: 'restart',
+      'restart, shared: a variable that is zero in the next life: SYMBOL or SYMBOL+OFFSET:SIZE (repeatable)',
+    only: ['restart', 'shared'],
     parse: (text, { scratch = [] }) => ({ scratch: [...scratch, text] }),
+  },
+  {
+    flags: '--init <function>',
+    description: 'shared: the function that initialises the library, without arguments',
+    only: ['shared'],
+    parse: text => ({ init: text }),
+  },
+  {
+    flags: '--clear-remains',
+    description: 'shared: where a number was stored over a part of a pointer, clear the rest of it',
+    only: ['shared'],
+    parse: () => ({ clearRemains: true }),
   },
 ];
 
@@ -144,8 +160,8 @@ export const freezeOptions = (
 /** @throws UsageError for an option that the style does not understand */
 export function checkStyle(style: FreezeStyle, met: ReadonlySet<string>): void {
   for (const { flags, only } of FREEZE_OPTIONS) {
-    if (only === undefined || only === style || !met.has(flags)) continue;
-    throw new UsageError(`${flags.split(' ')[0]} is for --style ${only} only`);
+    if (only === undefined || only.includes(style) || !met.has(flags)) continue;
+    throw new UsageError(`${flags.split(' ')[0]} is for --style ${only.join(' and ')} only`);
   }
 }
 

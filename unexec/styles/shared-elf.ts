@@ -9,6 +9,7 @@ import { basename } from 'node:path';
 import { SHN } from '../../formats/elf/index.ts';
 import { encodeManifest, MANIFEST_VERSION, NOTE, type SharedManifest } from '../manifest.ts';
 import { symbolsNamed } from '../module-symbols.ts';
+import { elfScratchSymbols, parseScratch, resolveScratch } from '../scratch.ts';
 import type { LibraryRun } from '../sources/load-library.ts';
 import type { TargetFile } from '../target-file.ts';
 import { VERSION } from '../version.ts';
@@ -22,7 +23,6 @@ import { placesOf } from './shared-elf/places.ts';
 import { refuseLeftovers, refuseWords } from './shared-elf/refusals.ts';
 import { planRelocations } from './shared-elf/relocation-plan.ts';
 import { type RootUse, usesByRoot, usesOfSymbols } from './shared-elf/roots.ts';
-import { findScratch } from './shared-elf/scratch.ts';
 import { addSegments, writeLibrary } from './shared-elf/write-library.ts';
 
 export interface SharedInput {
@@ -32,7 +32,7 @@ export interface SharedInput {
   readonly runs: { readonly a: LibraryRun; readonly b: LibraryRun };
   /** Name of the function that was called. */
   readonly init: string | undefined;
-  /** Variables that may be zeroed. */
+  /** Variables that may be zeroed, as `--scratch` takes them. */
   readonly scratch: readonly string[];
   /**
    * Clears what pointers have left above smaller numbers; otherwise it is refused. Then blocks stay at their places
@@ -88,7 +88,7 @@ export async function writeShared(input: SharedInput, target: TargetFile): Promi
   refuseLeftovers(path, runs.a);
 
   // 2. Its variables and the blocks that they lead to, compared in both runs.
-  const scratch = findScratch(library, input.scratch);
+  const scratch = resolveScratch(input.scratch.map(parseScratch), elfScratchSymbols(library.file));
   const compared = compareRuns(library, runs, { scratch, clearRemains: input.clearRemains });
   refuseWords(library, compared);
 

@@ -103,6 +103,18 @@ test('parseFreeze() makes a dump of --style restart', t => {
   );
 });
 
+test('parseFreeze() takes --style shared with a library and its initialiser', t => {
+  const words = ['--style', 'shared', '--init', 'start', '--clear-remains', 'libx.so', 'out.so'];
+  t.deepEqual(parseFreeze([...words, '--scratch', 'seed', '--env', 'A=b'], env), {
+    type: 'shared',
+    library: 'libx.so',
+    target: 'out.so',
+    options: { init: 'start', clearRemains: true, scratch: ['seed'], env: ['A=b'] },
+  });
+  t.throws(() => parseFreeze([...words, '--', 'argument'], env), { instanceOf: UsageError });
+  t.throws(() => parseFreeze([...words, '--keep-env'], env), { instanceOf: UsageError });
+});
+
 const onlyOf = {
   resume: [
     ['--drop-fd', '3'],
@@ -113,17 +125,20 @@ const onlyOf = {
     ['--leave-running'],
     ['--avoid', 'vdso'],
   ],
-  restart: [['--exe', 'app'], ['--compare', 'core'], ['--strict'], ['--scratch', 'seed']],
+  restart: [['--exe', 'app'], ['--compare', 'core'], ['--strict']],
+  'restart and shared': [['--scratch', 'seed']],
+  shared: [['--init', 'start'], ['--clear-remains']],
 } as const;
 for (const [style, options] of Object.entries(onlyOf)) {
   for (const option of options) {
-    const other = style === 'resume' ? 'restart' : 'resume';
+    const [one = ''] = style.split(' ');
+    const other = one === 'resume' ? 'restart' : 'resume';
     test(`parseFreeze() rejects ${option.join(' ')} with --style ${other}`, t => {
       t.throws(() => parseFreeze([...option, '--style', other, 'prog', 'out'], env), {
         instanceOf: UsageError,
         message: `${option[0]} is for --style ${style} only`,
       });
-      t.notThrows(() => parseFreeze(['prog', 'out', '--style', style, ...option], env));
+      t.notThrows(() => parseFreeze(['prog', 'out', '--style', one, ...option], env));
     });
   }
 }
