@@ -124,7 +124,7 @@ class Search {
         { image: a, start: range.start1 },
         { image: b, start: range.start2 },
       ];
-      for (const { start, end } of touchedStretches(places, range.size)) {
+      for (const { start, end } of touchedStretches(places, range.size, range.skip)) {
         for (let at = start; at < end; at += CHUNK) this.#chunk(range, at, Math.min(CHUNK, end - at), found);
       }
     }

@@ -129,7 +129,7 @@ class ScanSearch {
     };
     if (range.searched !== false && range.size > 0) {
       const places = [{ image: this.#scan.image, start: range.start }];
-      for (const { start, end } of touchedStretches(places, range.size)) {
+      for (const { start, end } of touchedStretches(places, range.size, range.skip)) {
         for (let at = start; at < end; at += CHUNK) this.#chunk(range, at, Math.min(CHUNK, end - at), found);
       }
     }

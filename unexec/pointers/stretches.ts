@@ -21,10 +21,14 @@ export interface SearchedRange {
   readonly skip: readonly Skipped[];
 }
 
-/** The stretches of a range that may hold something other than zero: ascending, disjoint, of whole words. */
+/**
+ * The stretches of a range that may hold something other than zero: ascending, disjoint, of whole words. Of what is
+ * to be skipped, long parts are left out: a core has all of a large reserve, though next to nothing is in it.
+ */
 export function touchedStretches(
   places: readonly { readonly image: Pick<MemoryImage, 'regions' | 'memory'>; readonly start: bigint }[],
   size: number,
+  skip: readonly Skipped[] = [],
 ): Skipped[] {
   const found = places.flatMap(({ image, start }) => touchedIn(image, start, size));
   // The grid is that of addresses, so the range's first byte may be anywhere in its first word.
@@ -36,7 +40,18 @@ export function touchedStretches(
     if (last !== undefined && first <= last.end) last.end = Math.max(last.end, end);
     else joined.push({ start: first, end });
   }
-  return joined;
+  const gaps = skip.filter(({ start, end }) => end - start >= CHUNK).sort((a, b) => a.start - b.start);
+  return joined.flatMap(stretch => [...without(stretch, gaps, lead)]);
+}
+
+function* without({ start, end }: Skipped, gaps: readonly Skipped[], lead: number): Iterable<Skipped> {
+  let from = start;
+  for (const gap of gaps) {
+    if (gap.end <= from || gap.start >= end) continue;
+    if (gap.start > from) yield { start: from, end: gap.start };
+    from = Math.floor((gap.end + lead) / WORD) * WORD - lead;
+  }
+  if (from < end) yield { start: from, end };
 }
 
 /** Bytes between the start of the word in which an address lies, and the address. */
