@@ -16,6 +16,7 @@ import {
   withoutScratch,
 } from './scratch.ts';
 import { openRuns, type ProgramRun, type ProgramRuns, type RunSource } from './sources/open-runs.ts';
+import { OWN_HEAP_SECTION } from './styles/restart-elf/own-heap.ts';
 import { writeRestartElf } from './styles/restart-elf.ts';
 import { type RestartWritten, writeRestart } from './styles/restart-macho.ts';
 import { openTarget, type TargetFile } from './target-file.ts';
@@ -71,7 +72,7 @@ export async function restart(
   try {
     // 1. The process, and another run of it to compare with.
     runs = await openRuns(source, options);
-    const { first, second } = runs;
+    const { first, second, third } = runs;
     const scratch = requests.length === 0 ? [] : resolveScratch(requests, symbolsOf(first));
 
     // 2. The new file, whole; of Mach-O signed, too.
@@ -87,7 +88,7 @@ export async function restart(
       target: output.path,
       arch: first.image.arch,
       freezePoint: first.freezePoint,
-      slides: [first, ...(second === undefined ? [] : [second])].map(({ executable }) => executable.slide),
+      slides: [first, second, third].flatMap(run => (run === undefined ? [] : [run.executable.slide])),
       scratch,
       remarks: [...runs.remarks, ...remarksOn(first, written), ...remarksOnScratch(scratch)],
     };
@@ -102,7 +103,7 @@ export async function restart(
 
 /** The style of the executable's format. */
 async function writeStyle(
-  { first, second }: ProgramRuns,
+  { first, second, third }: ProgramRuns,
   options: RestartOptions,
   scratch: readonly ScratchRange[],
   output: TargetFile,
@@ -115,7 +116,7 @@ async function writeStyle(
   const input = {
     path: first.executable.path,
     first: runOf(first),
-    second: second && runOf(second),
+    second: second && { ...runOf(second), again: third && runOf(third) },
     strict: options.strict ?? false,
     details: options.details ?? false,
     manifest: {
@@ -138,11 +139,16 @@ async function writeStyle(
 const symbolsOf = ({ executable }: ProgramRun): ScratchSymbols =>
   executable.format === 'macho' ? machoScratchSymbols(executable.file) : elfScratchSymbols(executable.file);
 
-function remarksOn({ threads = 1 }: ProgramRun, { pointers, zone, dropped }: RestartWritten): string[] {
+function remarksOn(
+  { threads = 1 }: ProgramRun,
+  { segments, pointers, zone, dropped }: RestartWritten,
+): string[] {
   const remarks: string[] = [];
   if (threads > 1)
     remarks.push(`${threads - 1} other threads end with this life: the next one starts at main`);
-  if (zone === undefined) remarks.push('no zone was started, so only variables are kept, and no heap');
+  if (segments.some(({ name }) => name === OWN_HEAP_SECTION))
+    remarks.push('the brk heap is kept where it was; the next life gets more memory elsewhere');
+  else if (zone === undefined) remarks.push('no zone was started, so only variables are kept, and no heap');
   else if (!zone.isDefault) remarks.push('malloc does not allocate in the zone: what it gave is not kept');
   if (dropped > 0) remarks.push(`${dropped} constructors have run and will not run again`);
   if (pointers.nulled > 0) {

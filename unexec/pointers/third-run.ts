@@ -58,33 +58,22 @@ export function compareThree(comparison: Comparison, third: ThirdRun): SettledCo
     const other = again.ranges[i];
     return other === undefined ? range : settling.settle(range, other, third.rangeStarts[i] ?? 0n);
   });
-  const known = new Set(first.unexplained.map(({ range, offset }) => `${range.name} ${offset}`));
-  const late = again.unexplained
-    .map(word => ({ ...word, range: originalOf(comparison.ranges, again.ranges, word.range) }))
-    .filter(({ range, offset }) => !known.has(`${range.name} ${offset}`))
-    .map(({ range, offset, value1 }) => ({
-      range,
-      offset,
-      value1,
-      value2: settling.wordAt(comparison.image.b, range.start2 + BigInt(offset)),
-      into: undefined,
-    }));
+  // A word that is equal in the first two runs is listed with the value that differs.
+  const contradicted = settling.contradicted.map(({ range, offset, values: [value1, value2, value3] }) => ({
+    range,
+    offset,
+    value1,
+    value2: value2 === value1 ? value3 : value2,
+    into: undefined,
+  }));
   return {
     ranges,
     counts: sumOf(ranges.map(({ counts }) => counts)),
-    unexplained: [...first.unexplained, ...late],
+    unexplained: [...first.unexplained, ...contradicted],
     biased: first.biased,
     contradicted: settling.contradicted,
     contradictions: settling.contradictions,
   };
-}
-
-function originalOf(
-  ranges: readonly PairedRange[],
-  compared: readonly RangeComparison[],
-  range: PairedRange,
-): PairedRange {
-  return ranges[compared.findIndex(candidate => candidate.range === range)] ?? range;
 }
 
 class Settling {
@@ -173,18 +162,18 @@ class Settling {
     const { a, b } = this.#comparison.image;
     const at = BigInt(offset);
     const values = [
-      this.wordAt(a, range.start1 + at),
-      this.wordAt(b, range.start2 + at),
-      this.wordAt(this.#third.image, start3 + at),
+      wordAt(a, range.start1 + at),
+      wordAt(b, range.start2 + at),
+      wordAt(this.#third.image, start3 + at),
     ] as const;
     this.contradicted.push({ range, offset, values, was });
   }
+}
 
-  wordAt({ memory }: Pick<MemoryImage, 'memory'>, address: bigint): bigint {
-    const bytes = new Uint8Array(8);
-    memory.read(address, bytes);
-    return new DataView(bytes.buffer).getBigUint64(0, true);
-  }
+function wordAt({ memory }: Pick<MemoryImage, 'memory'>, address: bigint): bigint {
+  const bytes = new Uint8Array(8);
+  memory.read(address, bytes);
+  return new DataView(bytes.buffer).getBigUint64(0, true);
 }
 
 /** Both lists ascend. */

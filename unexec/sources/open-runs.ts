@@ -41,6 +41,8 @@ export interface ProgramRun {
 export interface ProgramRuns {
   readonly first: ProgramRun;
   readonly second: ProgramRun | undefined;
+  /** Where three were asked for. */
+  readonly third: ProgramRun | undefined;
   /** What a user should know of how they came about. */
   readonly remarks: readonly string[];
   close(): void;
@@ -51,6 +53,8 @@ export interface RunSource
   readonly exe?: string;
   readonly compare?: string;
   readonly strict?: boolean;
+  /** How often a program is run, to be compared with itself: 2 (default), or 3 to settle coincidences. */
+  readonly runs?: 2 | 3;
 }
 
 /**
@@ -104,10 +108,34 @@ async function liveRuns(program: string, options: RunSource): Promise<ProgramRun
     return runs(first, undefined, [`a second run, to compare with, failed: ${second.message}`]);
   }
   if (second.executable.slide !== first.executable.slide || isFixed(first.executable)) {
-    return runs(first, second, []);
+    if (options.runs !== 3) return runs(first, second, []);
+    const third = await thirdRun(program, options, remembered, [first, second]);
+    return third instanceof UnexecError
+      ? runs(first, second, [`a third run, to settle coincidences, failed: ${third.message}`])
+      : runs(first, second, [], third);
   }
   second.close();
   return runs(first, undefined, ['two runs lay at the same address, so they cannot be compared']);
+}
+
+/** It has to lie at another address than the first one. */
+async function thirdRun(
+  program: string,
+  options: RunSource,
+  remembered: RememberedStdio,
+  [first, second]: readonly [ProgramRun, ProgramRun],
+): Promise<ProgramRun | UnexecError> {
+  try {
+    const third = await secondRun(program, options, remembered, first.freezePoint);
+    if (third.executable.slide !== first.executable.slide || isFixed(first.executable)) return third;
+    third.close();
+    return new UnexecError('SAME_ADDRESSES', 'it lay at the same address as the first one');
+  } catch (error) {
+    if (options.strict !== true && error instanceof UnexecError) return error;
+    first.close();
+    second.close();
+    throw error;
+  }
 }
 
 /** Linked to its address. An ELF program's libraries move all the same, so a comparison tells pointers to them. */
@@ -193,12 +221,13 @@ const runs = (
   first: ProgramRun,
   second: ProgramRun | undefined,
   remarks: readonly string[],
+  third?: ProgramRun,
 ): ProgramRuns => ({
   first,
   second,
+  third,
   remarks,
   close: () => {
-    first.close();
-    second?.close();
+    for (const run of [first, second, third]) run?.close();
   },
 });

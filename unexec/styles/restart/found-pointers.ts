@@ -12,8 +12,10 @@ import type { Stretch } from '../../macho/stretches.ts';
 import type { RunFacts } from '../../pointers/diagnose.ts';
 import {
   comparePointers,
+  compareThree,
   type OutwardSlots,
   type PairedModule,
+  type PointerComparison,
   type PointerScan,
   scanPointers,
   type UnexplainedWord,
@@ -28,6 +30,8 @@ export interface Run {
   readonly slide: bigint;
   /** What is known of the process beside its memory. */
   readonly facts?: RunFacts | undefined;
+  /** Of a second run: a third one, which settles coincidences. */
+  readonly again?: Run | undefined;
 }
 
 /** A stretch of the program: pointers may lead to it, and are searched in it if it is dumped. */
@@ -93,8 +97,11 @@ export function findPointers(search: PointerSearch): FoundPointers {
 
 function compare(search: PointerSearch, second: Run): FoundPointers {
   const { first, ranges, nameOf } = search;
-  const outside = pairedOutside(ranges, first, second);
-  const found = comparePointers({
+  const third = second.again && thirdOf(ranges, first, second.again);
+  const outside = pairedOutside(ranges, first, second).filter(
+    ({ start1 }) => third?.moduleAt.has(start1) ?? true,
+  );
+  const comparison = {
     ranges: ranges.map(({ address, ...range }) => ({
       ...range,
       start1: address + first.slide,
@@ -103,7 +110,14 @@ function compare(search: PointerSearch, second: Run): FoundPointers {
     image: { a: first.image, b: second.image },
     outside,
     ...(search.onProgress === undefined ? {} : { onProgress: search.onProgress }),
-  });
+  };
+  const found: PointerComparison =
+    third === undefined
+      ? comparePointers(comparison)
+      : compareThree(comparison, {
+          ...third,
+          moduleStarts: outside.map(({ start1 }) => third.moduleAt.get(start1) ?? start1),
+        });
   // A program that does not do the same twice (a table that is hashed by addresses and the time) has words that
   // no comparison explains. Those that lead into the program in the first run are pointers, as far as a value tells.
   const byValue = found.ranges.map(({ range, unexplained }) =>
@@ -151,6 +165,16 @@ function compare(search: PointerSearch, second: Run): FoundPointers {
         return `${place}: leads outside, but moves with the program: ${values}`;
       }),
     ],
+  };
+}
+
+/** A third run, and where it has what the first one has outside. */
+function thirdOf(ranges: readonly ProgramRange[], first: Run, { image, slide }: Run) {
+  const outside = pairedOutside(ranges, first, { image, slide });
+  return {
+    image,
+    rangeStarts: ranges.map(({ address }) => address + slide),
+    moduleAt: new Map(outside.map(({ start1, start2 }) => [start1, start2])),
   };
 }
 
