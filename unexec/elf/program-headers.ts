@@ -25,7 +25,7 @@ import {
 } from './address-space.ts';
 
 /** Bytes that the moved table has, if that leaves room for as many headers as a dump adds. */
-const TABLE_ROOM = 0x1000;
+export const TABLE_ROOM = 0x1000;
 const SPARE_HEADERS = 8;
 
 /** What p_vaddr of the first PT_LOAD is ahead of its p_offset, and of the program headers. */
@@ -100,15 +100,7 @@ export function addLoadSegment(
   file: ElfFile,
   { flags, memorySize, fileSize = 0, unit = 1 }: LoadOptions,
 ): ElfSegment {
-  const table = movedHeaders(file);
-  const needed = (file.segments.length + 1) * Elf64_Phdr.size;
-  if (table === undefined || needed > table.fileSize) {
-    throw new UnexecError(
-      'NO_HEADER_ROOM',
-      `${file.segments.length + 1} program headers take ${hex(needed)} bytes, and there is room for ${hex(table?.fileSize ?? 0)}`,
-      { hint: 'prepare the program as the linker wrote it' },
-    );
-  }
+  checkTableRoom(file, movedHeaders(file));
   const address = roundUp(endOfMemory(file), Math.max(unit, borderUnit(file)));
   const segment = newSegment({
     type: PT.PT_LOAD,
@@ -122,6 +114,47 @@ export function addLoadSegment(
   });
   insertLoad(file, segment);
   return segment;
+}
+
+/**
+ * Adds a PT_LOAD at an address behind all others. Where the table has not been moved, `moveProgramHeaders` is to
+ * follow.
+ *
+ * @throws UnexecError `NO_HEADER_ROOM`
+ */
+export function addLoadAt(
+  file: ElfFile,
+  {
+    flags,
+    address,
+    memorySize,
+  }: { readonly flags: number; readonly address: bigint; readonly memorySize: number },
+): ElfSegment {
+  const table = movedHeaders(file);
+  if (table !== undefined) checkTableRoom(file, table);
+  const segment = newSegment({
+    type: PT.PT_LOAD,
+    flags,
+    offset: mappableOffset(file, address, endOfFile(file)),
+    address,
+    physicalAddress: physicalAddressOf(file, address),
+    fileSize: 0,
+    memorySize,
+    align: alignmentOf(file),
+  });
+  insertLoad(file, segment);
+  return segment;
+}
+
+/** For one more header. */
+function checkTableRoom(file: ElfFile, table: ElfSegment | undefined): void {
+  const needed = (file.segments.length + 1) * Elf64_Phdr.size;
+  if (table !== undefined && needed <= table.fileSize) return;
+  throw new UnexecError(
+    'NO_HEADER_ROOM',
+    `${file.segments.length + 1} program headers take ${hex(needed)} bytes, and there is room for ${hex(table?.fileSize ?? 0)}`,
+    { hint: 'prepare the program as the linker wrote it' },
+  );
 }
 
 /** Loaders want PT_LOADs in order of address; this one has the highest. */

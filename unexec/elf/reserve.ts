@@ -16,7 +16,9 @@ export type Reserve = FoundReserve<ElfSegment>;
  *   FormatError `ELF_TRUNCATED`
  */
 export function findReserve(file: ElfFile): Reserve | undefined {
-  const writable = file.segments.filter(({ type, flags }) => type === PT.PT_LOAD && (flags & PF.PF_W) !== 0);
+  const writable = file.segments.filter(
+    ({ type, flags, fileSize }) => type === PT.PT_LOAD && (flags & PF.PF_W) !== 0 && fileSize > 0,
+  );
   return findReserveIn(
     writable.map(segment => ({ segment, address: segment.address, contents: segmentSource(file, segment) })),
   );

@@ -19,6 +19,7 @@ import { settleOutward } from './restart/outward.ts';
 import { settleInitialisers } from './restart-elf/initialisers.ts';
 import type { SymbolWord } from './restart-elf/loaders-words.ts';
 import { OutwardImports } from './restart-elf/outward-imports.ts';
+import { addOwnHeap } from './restart-elf/own-heap.ts';
 import { nameOfPlace } from './restart-elf/place-name.ts';
 import { holds, type RestartProgram, rangesOf, readProgram } from './restart-elf/program.ts';
 import { refuseHeap } from './restart-elf/refuse-heap.ts';
@@ -45,7 +46,9 @@ export interface RestartInput {
 
 /** Writes the new executable into the open target; the caller commits it. */
 export async function writeRestartElf(input: RestartInput, target: TargetFile) {
-  const { first, second, path } = input;
+  const { first, path } = input;
+  // Of a heap that is elsewhere in each run there is one.
+  const second = addOwnHeap(input.file, first, path) ? undefined : input.second;
 
   // 1. What the file says and what is dumped of memory; the pointers in that, and those out of it.
   const original = readProgram(input.file, first, path);

@@ -5,14 +5,13 @@
  *
  * @module
  */
-import { contentsSize } from '../../../formats/contents.ts';
+import { type Contents, contentsSize, readContents } from '../../../formats/contents.ts';
 import {
   Elf64_Phdr,
   type ElfFile,
   type ElfSection,
   type ElfSegment,
   hasFileBytes,
-  layoutElf,
   newSection,
   newSegment,
   PF,
@@ -20,12 +19,12 @@ import {
   SHF,
   SHT,
   sectionSize,
-  writeElf,
 } from '../../../formats/elf/index.ts';
 import { SourceSlice } from '../../../formats/source.ts';
-import { writeAll } from '../../chunk-writer.ts';
+import { CHUNK } from '../../chunk-writer.ts';
 import { moveSymbols } from '../../elf/move-symbols.ts';
 import { describeSection, placeSectionTables } from '../../elf/section-tables.ts';
+import { writeSparse } from '../../elf/write-sparse.ts';
 import { PAGE } from '../../image.ts';
 import { joinStretches } from '../../macho/stretches.ts';
 import type { TargetFile } from '../../target-file.ts';
@@ -120,10 +119,7 @@ export async function writeRestartFile(
   // 3. Tables, then what is not loaded, then the section headers.
   end = placeTables(plan, end);
   placeUnloaded(file, firstOffset, end);
-  const layout = layoutElf(file);
-  for (const { offset, bytes } of writeElf(layout)) await writeAll(target.handle, bytes, offset);
-  const size = Math.max(layout.size, ...jobs.map(({ segment }) => segment.offset + segment.fileSize));
-  await target.handle.truncate(size);
+  const size = await writeSparse(file, target.handle);
   const segments = dumped.map(({ index, segment }) => ({
     name: nameOf(file, segment),
     address: segment.address,
@@ -284,13 +280,22 @@ function placeUnloaded(file: ElfFile, firstOffset: number, end: number): void {
   file.kept = file.kept.flatMap(kept => {
     if (kept.offset < firstOffset) return [kept];
     // Padding is not worth keeping; what a program has behind its sections (an archive) goes behind them again.
-    if (contentsSize(kept.contents) < PAGE) return [];
+    if (contentsSize(kept.contents) < PAGE || isBlank(kept.contents)) return [];
     position = roundUp(position, 8);
     const moved = { ...kept, offset: position };
     position += contentsSize(kept.contents);
     return [moved];
   });
   placeSectionTables(file);
+}
+
+/** Where the bss of a prepared program would be, its file has nothing. */
+function isBlank(contents: Contents): boolean {
+  const size = contentsSize(contents);
+  for (let at = 0; at < size; at += CHUNK) {
+    if (readContents(contents, at, Math.min(CHUNK, size - at)).some(byte => byte !== 0)) return false;
+  }
+  return true;
 }
 
 const nameOf = (file: ElfFile, segment: ElfSegment): string => {

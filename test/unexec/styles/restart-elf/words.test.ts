@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import test from 'ava';
 import { UnexecError } from '../../../../unexec/errors.ts';
 import { verifyFile } from '../../../../unexec/verify-file.ts';
 import { complaintsOfElf } from '../../../support/judge-elf.ts';
 import { buildElf, dumpElf, preparedElf, runElf } from '../../../support/restart-elf.ts';
+import { MIB } from '../../../support/runtime.ts';
 import { sandbox } from '../../../support/sandbox.ts';
 
 const directory = sandbox('restart-elf-words');
@@ -132,6 +133,24 @@ for (const flags of [[], ['-no-pie']]) {
   });
 }
 
+test('the brk heap of an allocator of its own stays where it was, in a program that is linked to its address', async t => {
+  const source = 'samples/restart/own-heap.c';
+  let path = buildElf({ source, directory, name: 'own-heap', flags: ['-no-pie'], runtime: false });
+  for (let life = 1; life <= 4; life++) {
+    const { stdout, status } = await runElf(path);
+    const sum = (4498500 * life * (life + 1)) / 2;
+    t.is(status, 0);
+    t.true(stdout.startsWith(`life ${life}: ${life} rows, sum ${sum}, `), stdout);
+    const { segments, remarks } = await dumpElf(path, `${path}.${life + 1}`);
+    t.true(segments.filter(({ name }) => name === '.unexec.brk').length >= Math.min(life, 3));
+    t.deepEqual(remarks.slice(0, 1), [
+      'the brk heap is kept where it was; the next life gets more memory elsewhere',
+    ]);
+    path = `${path}.${life + 1}`;
+    t.deepEqual(verifyFile(path).findings, []);
+  }
+});
+
 test('a static program without the runtime is refused with what to do', async t => {
   const flags = ['-static'];
   const name = 'static-no-runtime';
@@ -157,6 +176,32 @@ test('a full reserve is refused with what did not fit', async t => {
   const program = await preparedElf({ source, directory, name: 'full', reserve: 65536 });
   const error = await t.throwsAsync(dumpElf(program, `${program}.2`), { code: 'ZONE_OVERFLOW' });
   t.regex(error?.message ?? '', /\d+ bytes are allocated outside the reserve of 65536 bytes/);
+});
+
+test('a program that was stripped before it was prepared is dumped like others', async t => {
+  for (const flags of [['-s'], ['-s', '-static']]) {
+    const name = `stripped${flags.join('')}`;
+    const program = await preparedElf({ source: 'samples/restart/world.c', directory, name, flags });
+    const whole = (await runElf(program, { args: ['2'] })).stdout;
+    await dumpElf(program, `${program}.2`);
+    const [, ...lines] = (await runElf(`${program}.2`)).stdout.split('\n');
+    t.deepEqual(lines, whole.split('\n').slice(3));
+  }
+});
+
+test('a thread inside the allocator is not the moment for a dump', async t => {
+  const source = fixture('busy.c');
+  const program = await preparedElf({ source, directory, name: 'busy' });
+  await t.throwsAsync(dumpElf(program, `${program}.2`), { code: 'ZONE_BUSY' });
+});
+
+test('what is zero takes no room in the file', async t => {
+  const program = await preparedElf({ source: fixture('holes.c'), directory, name: 'holes' });
+  await dumpElf(program, `${program}.2`);
+  const { size, blocks } = statSync(`${program}.2`);
+  t.true(size > 12 * MIB, String(size));
+  t.true(blocks * 512 < MIB, String(blocks));
+  t.is((await runElf(`${program}.2`)).stdout, 'first and last\n');
 });
 
 test('gdb shows what variables hold before the program runs, through pointers into the heap', async t => {
