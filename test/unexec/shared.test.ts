@@ -1,3 +1,4 @@
+import { openSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { UnexecError } from '../../unexec/errors.ts';
@@ -9,6 +10,7 @@ interface Frozen {
   readonly report: SharedReport;
 }
 
+const NULL = openSync('/dev/null', 'w');
 const frozen = new Map<string, Frozen>();
 const SAMPLES: readonly (readonly [source: string, flags: readonly string[]])[] = [
   ['samples/shared/world.c', []],
@@ -144,6 +146,26 @@ test('numbers over parts of pointers are refused, or kept without what is left o
   const { target, pointers } = await freezeTo(library, { init: 'urf_init', clearRemains: true });
   t.true(pointers.remains >= 100);
   t.deepEqual(await said('open', target), ['opened: 300 of 300']);
+});
+
+test('a block of the image can be given to everything that takes one', async t => {
+  const library = compileLibrary('test/fixtures/shared/allocations.c', ['-Wno-use-after-free']);
+  const { target, rerouted } = await freezeTo(library, { init: 'urf_init' });
+  t.deepEqual([...rerouted].sort(), ['free', 'malloc_usable_size', 'realloc', 'reallocarray']);
+  t.deepEqual(await said('open', target), ['opened: 10 of 10']);
+  t.deepEqual(withoutWho(await said('threads', target)), ['10 of 10', '10 of 10', '10 of 10', '10 of 10']);
+});
+
+test('a library that LD_PRELOAD cannot name, or that needs what is missing, is refused', async t => {
+  const target = join(directory, 'none.so');
+  const spaced = compileLibrary('test/fixtures/shared/unions.c', [], 'with space');
+  await t.throwsAsync(freezeLibrary(spaced, target, {}), { code: 'BAD_LIBRARY_PATH' });
+  const flags = ['-Durf_use=used', '-Dsnprintf=no_such_function', '-Wno-implicit-function-declaration'];
+  const missing = compileLibrary('test/fixtures/shared/unions.c', flags, 'missing');
+  const error = await t.throwsAsync(freezeLibrary(missing, target, { stdio: [0, 1, NULL] }), {
+    instanceOf: UnexecError,
+  });
+  t.is(error?.code, 'LIBRARY_NOT_LOADED');
 });
 
 test('what is no library is refused', async t => {

@@ -33,7 +33,7 @@ const MOST = 2 ** 30;
 export type BlockOrder = 'depth-first' | 'address';
 
 /** @throws UnexecError `TOO_MUCH_DATA` */
-export function layOutBlocks(pairs: BlockPairs, order: BlockOrder): BlockLayout {
+export function layOutBlocks(pairs: Pick<BlockPairs, 'count' | 'extent'>, order: BlockOrder): BlockLayout {
   const offsets = new Float64Array(pairs.count);
   const numbers = Array.from({ length: pairs.count }, (_, number) => number);
   if (order === 'address') numbers.sort((x, y) => pairs.extent(x).a - pairs.extent(y).a);
