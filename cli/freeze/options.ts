@@ -122,6 +122,13 @@ const FREEZE_OPTIONS: readonly FreezeOption[] = [
     parse: () => ({ strict: true }),
   },
   {
+    flags: '--runs <count>',
+    description:
+      'restart: 2 (default), or 3: run a third time, which settles what two explain by coincidence',
+    only: ['restart'],
+    parse: text => ({ runs: oneOf(text, { '2': 2, '3': 3 }) }),
+  },
+  {
     flags: '--scratch <symbol>',
     description:
       'restart, shared: a variable that is zero in the next life: SYMBOL or SYMBOL+OFFSET:SIZE (repeatable)',

@@ -82,12 +82,22 @@ test('parseFreeze() makes a dump of --style restart', t => {
     target: 'out',
     options: { args: [] },
   });
-  const words = ['--style=restart', '--exe', 'app', '--compare', 'core2', '--strict', 'core1', 'out'];
+  const words = [
+    '--style=restart',
+    '--exe',
+    'app',
+    '--compare',
+    'core2',
+    '--strict',
+    '--runs=3',
+    'core1',
+    'out',
+  ];
   t.deepEqual(parseFreeze(words, env), {
     type: 'restart',
     source: 'core1',
     target: 'out',
-    options: { exe: 'app', compare: 'core2', strict: true, args: [] },
+    options: { exe: 'app', compare: 'core2', strict: true, runs: 3, args: [] },
   });
   t.deepEqual(
     parseFreeze(
@@ -125,7 +135,7 @@ const onlyOf = {
     ['--leave-running'],
     ['--avoid', 'vdso'],
   ],
-  restart: [['--exe', 'app'], ['--compare', 'core'], ['--strict']],
+  restart: [['--exe', 'app'], ['--compare', 'core'], ['--strict'], ['--runs', '3']],
   'restart and shared': [['--scratch', 'seed']],
   shared: [['--init', 'start'], ['--clear-remains']],
 } as const;
