@@ -257,11 +257,21 @@ function boundOffsets(file: MachOFile, { kept }: BoundWords<FileBind>): (index: 
   return index => offsets[index] ?? [];
 }
 
-/** The zone's own structures are offsets, and the notes are text: no pointers before the first block. */
+/**
+ * The zone's own structures are offsets, and the notes are text: no pointers before the first block. The size of a
+ * reserve may be an address of the program, as 4 GiB are on macOS: of its struct only `start` is a pointer.
+ */
 function withoutPointers(file: MachOFile, reserve: Reserve | undefined): Map<number, Stretch[]> {
-  if (reserve?.base === undefined) return new Map();
-  const { index, offset } = placeIn(file)(reserve.base);
-  return new Map([[index, [{ start: offset, end: offset + BLOCKS_OFFSET }]]]);
+  if (reserve === undefined) return new Map();
+  const place = placeIn(file);
+  const skip = new Map<number, Stretch[]>();
+  const add = (address: bigint, size: number): void => {
+    const { index, offset } = place(address);
+    skip.set(index, [...(skip.get(index) ?? []), { start: offset, end: offset + size }]);
+  };
+  add(reserve.address, unexec_reserve.offsets.start);
+  if (reserve.base !== undefined) add(reserve.base, BLOCKS_OFFSET);
+  return skip;
 }
 
 /** What the rebases of the file say of these words. Of all words it would be millions, more than a Map holds. */

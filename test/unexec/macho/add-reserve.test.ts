@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import test from 'ava';
 import { hex } from '../../../formats/errors.ts';
 import { readFixups, readMachO, segmentsOf } from '../../../formats/macho/index.ts';
+import { findReserve } from '../../../unexec/macho/reserve.ts';
 import { prepare } from '../../../unexec/prepare.ts';
 import { restart } from '../../../unexec/restart.ts';
-import { MIB, RUNTIME_SOURCE, takeCore } from '../../support/macho/dump.ts';
+import { unexec_reserve } from '../../../unexec/zones/reserve.ts';
+import { MIB, prepared, RUNTIME_SOURCE, takeCore } from '../../support/macho/dump.ts';
 import { Editor } from '../../support/macho/edit.ts';
 import { judgeMachO } from '../../support/macho/judge.ts';
 import { runMachO } from '../../support/macho/loader.ts';
@@ -85,3 +87,25 @@ const rebasesByLlvm = (path: string, fixups: 'dyld-info' | 'chained'): string[] 
       const [, address] = /^__\S+ +\S+ +(0x[0-9A-F]+)/.exec(line) ?? [];
       return address === undefined ? [] : [address.toLowerCase()];
     });
+
+test('the size of a reserve is no pointer, even where it is an address of the program', async t => {
+  for (const extend of [false, true]) {
+    // 4 GiB, where x86_64 programs begin that do not slide.
+    const program = { sources: [source(1)], arch: 'x86_64', fixups: 'dyld-info', headerpad: 0x400 } as const;
+    const path = await prepared(
+      { ...program, directory, name: `large-${extend}` },
+      { reserve: 2 ** 32, extend },
+    );
+    const target = `${path}.restart`;
+    await restart(await takeCore(path, { arch: 'x86_64', slide: 0n }), target, { exe: path });
+    const { stdout } = await runMachO(target, [], { arch: 'x86_64', slide: 0x7_0000n });
+    t.is(stdout, '10 1\n');
+    const { address = 0n } = findReserve(readMachO(new Editor(target).bytes)) ?? {};
+    const words = ['offset', 'size', 'start'] as const;
+    const slots = words.map(field => hex(address + BigInt(unexec_reserve.offsets[field])));
+    t.deepEqual(
+      rebasesOf(target).filter(slot => slots.includes(slot)),
+      slots.slice(2),
+    );
+  }
+});
