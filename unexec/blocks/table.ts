@@ -84,7 +84,7 @@ export class Blocks {
       if (pages === undefined) return -1;
       this.#lastPages = pages;
     }
-    const page = Math.min(pages.firsts.length - 2, Math.floor((address - pages.start) / PAGE));
+    const page = Math.min(pages.firsts.length - 2, Math.floor((address - pages.start) / pages.step));
     // The first block that starts in a later page, and the last one that starts before this page.
     let high = pages.firsts[page + 1] ?? 0;
     let low = Math.max(pages.first, (pages.firsts[page] ?? 0) - 1);
@@ -130,6 +130,8 @@ interface PageIndex {
   /** Address of the first page, and the end of the last block. */
   readonly start: number;
   readonly end: number;
+  /** Bytes of what is called a page here: more than one where large blocks have many. */
+  readonly step: number;
   /** Index of the first block. */
   readonly first: number;
   /** For each page: index of the first block that starts in it or later; one more at the end. */
@@ -138,6 +140,9 @@ interface PageIndex {
 
 /** A gap of more than this begins another index: 4 MiB, 4 KiB of index. */
 const FAR_PAGES = 1024;
+/** An index stays in proportion to the number of blocks, however large they claim to be. */
+const MOST_PAGES = 4096;
+const PAGES_PER_BLOCK = 8;
 
 function pageIndexes(starts: Float64Array, sizes: Float64Array): PageIndex[] {
   const found: PageIndex[] = [];
@@ -158,14 +163,16 @@ function pageIndexes(starts: Float64Array, sizes: Float64Array): PageIndex[] {
 function pageIndex(starts: Float64Array, sizes: Float64Array, first: number, last: number): PageIndex {
   const start = Math.floor((starts[first] ?? 0) / PAGE) * PAGE;
   const end = (starts[last] ?? 0) + (sizes[last] ?? 0);
-  const firsts = new Uint32Array(Math.floor((end - start) / PAGE) + 2);
+  let step = PAGE;
+  while ((end - start) / step > MOST_PAGES + PAGES_PER_BLOCK * (last - first)) step *= 2;
+  const firsts = new Uint32Array(Math.floor((end - start) / step) + 2);
   let block = first;
   for (let page = 0; page < firsts.length; page++) {
-    while (block <= last && (starts[block] ?? 0) < start + page * PAGE) block++;
+    while (block <= last && (starts[block] ?? 0) < start + page * step) block++;
     firsts[page] = block;
   }
   firsts[firsts.length - 1] = last + 1;
-  return { start, end, first, firsts };
+  return { start, end, step, first, firsts };
 }
 
 /** Columns that grow. */

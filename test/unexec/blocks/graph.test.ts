@@ -136,6 +136,15 @@ test('Blocks finds the block of every address, and none between them', t => {
   t.notThrows(() => fc.assert(property, { numRuns: 200 }));
 });
 
+test('Blocks needs little memory for a block that claims to be enormous', t => {
+  const columns = new BlockColumns();
+  columns.push(BASE, 2 ** 46 - 1, unknown, 0);
+  const blocks = new Blocks(columns, [{ kind: 'reserve', base: BigInt(BASE), size: 2 ** 46 }], []);
+  for (const at of [0, 1, 2 ** 40, 2 ** 46 - 1]) t.is(blocks.find(BASE + at), 0);
+  t.is(blocks.find(BASE - 1), -1);
+  t.is(blocks.find(BASE + 2 ** 46), -1);
+});
+
 test('the graph of a program has what is reachable, and knows what is not', async t => {
   const program = compileFixture('blocks/graph.c');
   await withStopped(program, [], async first => {
