@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { readElf } from '../formats/elf/index.ts';
 import { UnexecError } from './errors.ts';
 import { FileSource } from './file-source.ts';
@@ -76,7 +77,7 @@ export async function freezeLibrary(
       loadLibrary(path, { init: options.init, milliseconds: options.timeout, env, stdio, signal });
     const a = await load();
     runs.push(a);
-    const b = await loadElsewhere(a, load, runs);
+    const b = await loadElsewhere(a, load, runs, options.signal);
 
     // 2. What both have in common, in a new file.
     const written = await writeShared(
@@ -118,7 +119,10 @@ async function loadElsewhere(
   first: LibraryRun,
   load: () => Promise<LibraryRun>,
   runs: LibraryRun[],
+  signal: AbortSignal | undefined,
 ): Promise<LibraryRun> {
+  // What asks for the time gets another one: most programs count it in seconds.
+  await sleep(1000 - (Date.now() % 1000), undefined, signal === undefined ? {} : { signal });
   for (let tries = 0; tries < TRIES; tries++) {
     const run = await load();
     runs.push(run);
