@@ -34,7 +34,7 @@ const complaints = (path: string): string[] =>
     ...said('llvm-readobj', [...LLVM_TABLES, path]).stderr,
     ...said('gdb', ['-batch', '-nx', '-ex', 'info files', path]).stderr,
     ...lint(path),
-  ].map(line => line.replaceAll(path, 'FILE').replace(/relocation \d+/, 'relocation'));
+  ].map(line => line.replaceAll(path, 'FILE').replace(/(relocation|symbol) \d+/, '$1'));
 
 function lint(path: string): string[] {
   const lines = said('eu-elflint', ['--gnu-ld', path]).stdout;

@@ -86,11 +86,21 @@ function ofProgram(entries: readonly Entry[], { start, lastStart }: RuntimeStart
   return entries.slice(Math.max(0, first), last < 0 ? entries.length : last + 1);
 }
 
-/** What the compiler's start files put into the lists: it does nothing a second time. */
+/**
+ * What start files and libgcc put into the lists: it does nothing a second time, or (`init_have_lse_atomics` of
+ * AArch64) asks what the machine of this life can do.
+ */
+const EVERY_LIFE: ReadonlySet<string> = new Set([
+  'frame_dummy',
+  '_init',
+  'init_cacheinfo',
+  'init_have_lse_atomics',
+]);
+
 function crtFunctions(file: ElfFile): bigint[] {
   const symtab = file.sections.find(({ type }) => type === SHT.SHT_SYMTAB);
   if (symtab === undefined) return [];
   return readSymbols(file, symtab)
-    .filter(({ name }) => name === 'frame_dummy' || name === '_init' || name === 'init_cacheinfo')
+    .filter(({ name }) => EVERY_LIFE.has(name))
     .map(({ value }) => value);
 }
