@@ -1,9 +1,9 @@
 /**
  * Set-up on a fresh machine, done before every `npm run` command and quick when there is nothing to do:
- * dependencies as package-lock.json has them, compiled sources, for `test` and `bench` the Debian packages of
- * packages.mjs, and for `test` the macOS files of macho-files.json, which are taken out of npm packages and
- * read, never run by us, and the Debian files of debian-files.json. It must run before anything is installed:
- * only Node's own modules here.
+ * dependencies as package-lock.json has them, compiled sources with the page of the page map, for `test` and
+ * `bench` the Debian packages of packages.mjs, and for `test` the macOS files of macho-files.json, which are
+ * taken out of npm packages and read, never run by us, and the Debian files of debian-files.json. It must run
+ * before anything is installed: only Node's own modules here.
  *
  *     node .ci/setup.mjs [test | bench]
  *
@@ -76,6 +76,7 @@ function compile() {
   if (!existsSync(COMMAND)) rmSync('build/.tsbuildinfo', { force: true });
   run('', process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json']);
   removeOrphans();
+  run('', process.execPath, ['.ci/bundle-page.mjs']);
   chmodSync(COMMAND, 0o755);
 }
 

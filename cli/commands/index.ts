@@ -4,7 +4,8 @@
  * @module
  */
 import type { Command } from '../command.ts';
+import { MAP } from './map.ts';
 import { PREPARE } from './prepare.ts';
 import { VERIFY } from './verify.ts';
 
-export const COMMANDS: readonly Command[] = [VERIFY, PREPARE];
+export const COMMANDS: readonly Command[] = [VERIFY, MAP, PREPARE];
