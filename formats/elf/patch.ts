@@ -32,27 +32,32 @@ export function patchAddress(file: ElfFile, address: bigint, bytes: Uint8Array):
 }
 
 /**
- * Overwrites the bytes at an offset of the file.
+ * Overwrites the bytes at an offset of the file, which may be those of several sections: relocations that the
+ * linker left in many (`-z nocombreloc`) are one table to the loader.
  *
- * @throws FormatError `ELF_NOT_IN_FILE` where no section, and no kept bytes, have all of them
+ * @throws FormatError `ELF_NOT_IN_FILE` where some are in no section, and in no kept bytes; nothing has changed then
  */
 export function patchOffset(file: ElfFile, offset: number, bytes: Uint8Array): void {
-  const holds = (start: number | undefined, contents: Contents | undefined): boolean =>
-    start !== undefined &&
-    contents !== undefined &&
-    offset >= start &&
-    offset + bytes.length <= start + contentsSize(contents);
-  let found = false;
-  // Sections may share bytes: all of them change.
-  for (const part of [...file.sections.filter(hasFileBytes), ...file.kept]) {
-    const { contents } = part;
-    if (contents === undefined || !holds(part.offset, contents)) continue;
-    part.contents = patched(contents, offset - (part.offset ?? 0), bytes);
-    found = true;
+  const end = offset + bytes.length;
+  const parts = [...file.sections.filter(hasFileBytes), ...file.kept].flatMap(part => {
+    const { contents, offset: start = 0 } = part;
+    if (contents === undefined || part.offset === undefined) return [];
+    const from = Math.max(start, offset);
+    const to = Math.min(start + contentsSize(contents), end);
+    return from < to ? [{ part, contents, start, from, to }] : [];
+  });
+  let covered = offset;
+  for (const { from, to } of parts.toSorted((a, b) => a.from - b.from)) {
+    if (from <= covered) covered = Math.max(covered, to);
   }
-  if (found) return;
-  const what = `${bytes.length} bytes at ${hex(offset)} are in no one section`;
-  throw new FormatError('ELF_NOT_IN_FILE', `ELF: ${what}, expected one that has them`, { offset });
+  if (covered < end) {
+    const what = `${bytes.length} bytes at ${hex(offset)} are in no sections from ${hex(covered)} on`;
+    throw new FormatError('ELF_NOT_IN_FILE', `ELF: ${what}, expected some that have them`, { offset });
+  }
+  // Sections may share bytes: all of them change.
+  for (const { part, contents, start, from, to } of parts) {
+    part.contents = patched(contents, from - start, bytes.subarray(from - offset, to - offset));
+  }
 }
 
 /** Contents with some bytes replaced; they are copied when they are read. */

@@ -1,5 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
+import { SHT } from '../../../formats/elf/constants.ts';
 import { findSection, sectionContents } from '../../../formats/elf/find.ts';
 import { patchAddress, patchOffset } from '../../../formats/elf/patch.ts';
 import { readElf } from '../../../formats/elf/read.ts';
@@ -44,8 +45,23 @@ test('patchAddress() refuses memory that the file has no bytes for', t => {
     const error = t.throws(() => patchAddress(file, address, new Uint8Array(2)), { instanceOf: FormatError });
     t.is(error?.code, 'ELF_NOT_IN_FILE');
   }
-  const across = t.throws(() => patchOffset(file, place.offset + 4999, new Uint8Array(100)), {
+  const across = t.throws(() => patchOffset(file, program.length - 90, new Uint8Array(100)), {
     instanceOf: FormatError,
   });
-  t.regex(across?.message ?? '', /100 bytes at 0x[0-9a-f]+ are in no one section/);
+  t.regex(across?.message ?? '', /100 bytes at 0x[0-9a-f]+ are in no sections from 0x[0-9a-f]+ on/);
+});
+
+test('patchOffset() changes bytes of neighbouring sections, as relocations have that were not combined', t => {
+  const source = 'int x; int *const a = &x; int *b = &x; int main(void) { return *a + *b; }';
+  const bytes = compiled(source, ['-Wl,-z,nocombreloc']);
+  const file = readElf(bytes);
+  const tables = file.sections.filter(({ type }) => type === SHT.SHT_RELA);
+  const [first, second] = tables;
+  t.is((first?.offset ?? 0) + Number(first?.size), second?.offset ?? 0);
+  const offset = (second?.offset ?? 0) - 8;
+  const patch = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
+  patchOffset(file, offset, patch);
+  const expected = bytes.slice();
+  expected.set(patch, offset);
+  t.true(Buffer.from(elfBytes(file)).equals(expected));
 });
