@@ -20,8 +20,10 @@ import { findModules } from '../linux/modules.ts';
 import { parseSmaps, readAuxv, readProc, readProcNumbers, readStat } from '../linux/proc.ts';
 import { getRegisters } from '../linux/ptrace.ts';
 import { nameRegions } from '../linux/regions.ts';
+import { runFacts } from '../linux/run-facts.ts';
 import type { Tracee } from '../linux/tracee.ts';
 import { symbolsNamed } from '../module-symbols.ts';
+import type { RunFacts } from '../pointers/diagnose.ts';
 import { type Replaced, replaceAllocations } from '../zeroed-allocations/replace.ts';
 import type { ZoneView } from '../zones.ts';
 import { type LaunchOptions, launch } from './launch.ts';
@@ -41,6 +43,8 @@ export interface LibraryRun {
   readonly descriptors: readonly { readonly fd: number; readonly to: string }[];
   /** Other libraries whose variables the initialiser has changed: paths. Of the C library nothing is told. */
   readonly changedModules: readonly string[];
+  /** What tells what words are that differ between runs. */
+  readonly facts: RunFacts;
   /** Functions that stood for others of the C library, by their addresses. */
   readonly replaced: Replaced;
   /** Kills the process. */
@@ -108,6 +112,7 @@ export async function loadLibrary(library: string, options: LoadOptions): Promis
       ...standing(tracee, memory, path, returned),
       changedModules: changedModules(memory, before),
       replaced,
+      facts: runFacts(tracee.pid, memory),
     };
   } catch (error) {
     memory?.close();
@@ -219,7 +224,7 @@ function standing(
   memory: ProcessMemory,
   path: string,
   returned: bigint | undefined,
-): Omit<LibraryRun, 'changedModules' | 'replaced'> {
+): Omit<LibraryRun, 'changedModules' | 'replaced' | 'facts'> {
   const { pid } = tracee;
   const mappings = parseSmaps(readProc(`/proc/${pid}/smaps`));
   for (const mapping of mappings) if (mapping.populated === 0) memory.markEmpty(mapping.start);

@@ -8,7 +8,14 @@
 import { type ElfRelocation, PT } from '../../../formats/elf/index.ts';
 import { BLOCK_STATE, findBlocks } from '../../blocks.ts';
 import { type Module, PAGE } from '../../image.ts';
-import { comparePointers, type PairedModule, type PairedRange, type Skipped } from '../../pointers.ts';
+import { diagnose } from '../../pointers/diagnose.ts';
+import {
+  comparePointers,
+  type PairedModule,
+  type PairedRange,
+  type Skipped,
+  type UnexplainedWord,
+} from '../../pointers.ts';
 import type { LibraryRun } from '../../sources/load-library.ts';
 import { boundedReader } from '../../zones/bounded-reader.ts';
 import { findArenas } from '../../zones/glibc-malloc.ts';
@@ -160,7 +167,7 @@ function compareOnce(
     outside,
     listed,
   });
-  return { comparison, outside, places: [...ranges, ...outside] };
+  return { comparison, ranges, outside, places: [...ranges, ...outside] };
 }
 
 /** Modules and what else is told by a name, in both runs. */
@@ -211,7 +218,7 @@ function followUnaligned({ comparison, outside }: Found, a: ReadRun, b: ReadRun,
 }
 
 function settle(
-  { comparison, outside, places }: Found,
+  { comparison, ranges, outside, places }: Found,
   found: Pick<ComparedRuns, 'a' | 'b' | 'pairs' | 'bound'>,
   clearRemains: boolean,
 ): ComparedRuns {
@@ -253,13 +260,28 @@ function settle(
     mallocs.some(({ start, end }) => value >= start && value < end);
   const stale = outward.filter(isMallocs);
   for (const { at } of stale) zeroed.push(at);
-  for (const { range, offset, value1, value2, into } of comparison.unexplained) {
+  const open: UnexplainedWord[] = [];
+  for (const word of comparison.unexplained) {
+    const { range, offset, value1, value2 } = word;
     const bytes = clearRemains ? bytesBeforeRemains(value1, value2, places) : undefined;
     if (bytes !== undefined) {
       remains.push({ at: Number(range.start1) + offset, bytes });
       continue;
     }
-    const why = into === undefined ? 'differs between two runs' : `leads into ${into}`;
+    open.push(word);
+  }
+  const told = diagnose({
+    arch: 'x86_64',
+    words: open.slice(0, LISTED),
+    ranges,
+    // The heap's blocks are ranges themselves.
+    outside: outside.filter(({ name }) => name !== '[heap]'),
+    image: { a, b },
+    runs: [a.run.facts, b.run.facts],
+  });
+  for (const [i, { range, offset, value1, value2, into }] of open.entries()) {
+    const seems = told[i] === undefined ? '' : ` (${told[i].text})`;
+    const why = into === undefined ? `differs between two runs${seems}` : `leads into ${into}${seems}`;
     unexplained.push({ at: Number(range.start1) + offset, value1, value2, why });
   }
   return {
