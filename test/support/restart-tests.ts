@@ -50,7 +50,7 @@ const SYSTEM_LIBRARIES = '/usr/lib/x86_64-linux-gnu';
 const EXPECTED: readonly RegExp[] = [
   /unknown object file note type . with owner name 'unexec'/,
   // An alias of a variable that the loader copies here (environ of __environ): excused in a .bss without contents.
-  /'\.gnu\.version': symbol \d+: version index \d+ is for requested version/,
+  /'\.gnu\.version': symbol( \d+)?: version index \d+ is for requested version/,
 ];
 
 /** Source of a program of samples/restart/interpreters. */
