@@ -143,27 +143,27 @@ function remarksOn(
   { threads = 1 }: ProgramRun,
   { segments, pointers, zone, dropped }: RestartWritten,
 ): string[] {
+  const { nulled, left, doubtful, unexplained } = pointers;
   const remarks: string[] = [];
-  if (threads > 1)
-    remarks.push(`${threads - 1} other threads end with this life: the next one starts at main`);
+  const remark = (count: number, noun: string, one: string, many: string): void => {
+    if (count > 0) remarks.push(count === 1 ? `1 ${noun} ${one}` : `${count} ${noun}s ${many}`);
+  };
+  remark(threads - 1, 'other thread', 'ends with this life', 'end with this life');
   if (segments.some(({ name }) => name === OWN_HEAP_SECTION))
     remarks.push('the brk heap is kept where it was; the next life gets more memory elsewhere');
   else if (zone === undefined) remarks.push('no zone was started, so only variables are kept, and no heap');
   else if (!zone.isDefault) remarks.push('malloc does not allocate in the zone: what it gave is not kept');
-  if (dropped > 0) remarks.push(`${dropped} constructors have run and will not run again`);
-  if (pointers.nulled > 0) {
-    remarks.push(
-      `${pointers.nulled} words lead out of the program (stack, libraries, other heaps) and become null pointers`,
-    );
-  }
-  if (pointers.left > 0) {
-    remarks.push(
-      `${pointers.left} words seem to lead out of the program (stack, libraries, other heaps) and stay as they are`,
-    );
-  }
-  if (pointers.doubtful > 0) remarks.push(`${pointers.doubtful} words taken for pointers are doubtful`);
-  if (pointers.unexplained > 0)
-    remarks.push(`${pointers.unexplained} words differ between two runs and are no pointers`);
+  remark(dropped, 'constructor', 'has run and will not run again', 'have run and will not run again');
+  const out = 'out of the program (stack, libraries, other heaps)';
+  remark(nulled, 'word', `leads ${out} and becomes a null pointer`, `lead ${out} and become null pointers`);
+  remark(left, 'word', `seems to lead ${out} and stays as it is`, `seem to lead ${out} and stay as they are`);
+  remark(doubtful, 'word', 'that looks like a pointer is doubtful', 'that look like pointers are doubtful');
+  remark(
+    unexplained,
+    'word',
+    'differs between two runs and is no pointer',
+    'differ between two runs and are no pointers',
+  );
   return remarks;
 }
 

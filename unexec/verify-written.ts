@@ -9,8 +9,9 @@ import { verifyFile } from './verify-file.ts';
 
 /** @throws UnexecError `VERIFY_FAILED`, with all that is wrong */
 export function verifyWritten(path: string, original: string): void {
+  const before = verifyFile(original).findings;
   const known = new Map<string, number>();
-  for (const { code } of verifyFile(original).findings) known.set(code, (known.get(code) ?? 0) + 1);
+  for (const { code } of before) known.set(code, (known.get(code) ?? 0) + 1);
   const wrong = verifyFile(path).findings.filter(({ code }) => {
     const left = known.get(code) ?? 0;
     known.set(code, left - 1);
@@ -20,6 +21,12 @@ export function verifyWritten(path: string, original: string): void {
   throw new UnexecError(
     'VERIFY_FAILED',
     `the written file is wrong: ${wrong.map(({ message }) => message).join('; ')}`,
-    { path, hint: 'this is a fault of unexec: please report it' },
+    {
+      path,
+      hint:
+        before.length === 0
+          ? 'this is a fault of unexec: please report it'
+          : `${original} breaks rules itself: see unexec verify`,
+    },
   );
 }

@@ -56,7 +56,7 @@ test.serial('the words of lua that are judged by their value are counted and tol
   t.is(pointers.method, 'comparison');
   t.true(pointers.doubtful > 10_000 && pointers.doubtful < pointers.pointers, String(pointers.doubtful));
   t.true(pointers.unexplained > 10_000, String(pointers.unexplained));
-  t.true(remarks.includes(`${pointers.doubtful} words taken for pointers are doubtful`));
+  t.true(remarks.includes(`${pointers.doubtful} words that look like pointers are doubtful`));
   t.true(remarks.includes(`${pointers.unexplained} words differ between two runs and are no pointers`));
   t.regex(doubtful[0] ?? '', /unexplained: 0x\w+ in one run, 0x\w+ in the other/);
   t.is((await use(target)).status, 0);
