@@ -22,8 +22,8 @@ import { UnexecError } from '../../errors.ts';
 import { encodeManifest, NOTE, type RestartManifest } from '../../manifest.ts';
 import { encodeZones } from '../../zones/note.ts';
 import type { MallocZone } from '../../zones.ts';
+import type { NewTable, PlacedTable } from './place-parts.ts';
 import type { RelocationPlan } from './relocation-plan.ts';
-import type { NewTable, PlacedTable } from './write-file.ts';
 
 export interface TablesPlan {
   readonly segment: ElfSegment;
@@ -113,6 +113,9 @@ function dynamicWords(
   if (relr !== undefined) {
     wanted.set(DT.DT_RELR, relr.address);
     wanted.set(DT.DT_RELRSZ, BigInt(relr.contents.length));
+    wanted.set(DT.DT_RELRENT, 8n);
+  } else if (entries.some(({ tag }) => tag === DT.DT_RELR)) {
+    wanted.set(DT.DT_RELRSZ, 0n);
   }
 
   const words: { address: bigint; value: bigint }[] = [];
