@@ -13,13 +13,9 @@ import {
   Elf64_Phdr,
   type ElfDynamic,
   type ElfFile,
-  type ElfSection,
   type ElfSegment,
   encodeDynamic,
-  encodeImportTables,
-  encodeNotes,
   encodeRela,
-  encodeRelr,
   findSegment,
   hasFileBytes,
   layoutElf,
@@ -45,6 +41,7 @@ import { STUBS_X86_64 } from '../../frozen-allocations/x86_64.ts';
 import type { DumpedBytes } from './dumped-bytes.ts';
 import type { Imports } from './imports.ts';
 import type { LibraryFile } from './library-file.ts';
+import { planTables } from './new-tables.ts';
 import type { RelocationPlan } from './relocation-plan.ts';
 
 /** The new segments of code and blocks, whose addresses all pointers need. */
@@ -185,14 +182,6 @@ function stubInitialiser(file: ElfFile, address: bigint, code: bigint): void {
   patchAddress(file, address, jump);
 }
 
-/** A table in the read-only segment, with the section that describes it. */
-interface NewTable {
-  readonly section: Partial<ElfSection> & Pick<ElfSection, 'name' | 'type'>;
-  readonly contents: Uint8Array;
-  /** DT_*: the entry that holds its address. */
-  readonly tag: number | undefined;
-}
-
 function addTables(contents: LibraryContents): void {
   const { library, relocations, imports } = contents;
   const { file } = library;
@@ -233,72 +222,6 @@ function addTables(contents: LibraryContents): void {
   const needed = imports.needed.map(offset => ({ tag: DT.DT_NEEDED, value: BigInt(offset) }));
   setDynamic(library, contents.bytes, [...needed, ...changeDynamic(library.dynamic, changes)]);
 }
-
-/** The tables, and what the dynamic section says beside their addresses. */
-function planTables(contents: LibraryContents): {
-  tables: NewTable[];
-  changes: Map<number, bigint | undefined>;
-} {
-  const { library, relocations, imports, compact } = contents;
-  const { types, dynamic } = library;
-  const isCompact = ({ place }: { readonly place: bigint }): boolean => compact && place % 8n === 0n;
-  const relr = encodeRelr(BigUint64Array.from(relocations.relative.filter(isCompact), ({ place }) => place));
-  const relative = relocations.relative.filter(word => !isCompact(word));
-  const rela = encodeRela(
-    relaTableOf([
-      ...relative.map(({ place, target }) => ({
-        offset: place,
-        type: types.relative,
-        addend: BigInt.asIntN(64, target),
-      })),
-      ...relocations.symbolic,
-    ]),
-  );
-  const notes = encodeNotes(
-    contents.notes.map(({ type, desc }) => ({ owner: 'unexec', type, desc })),
-    4,
-  );
-  const has = (tag: number): boolean => dynamic.some(entry => entry.tag === tag);
-  const changes = new Map<number, bigint | undefined>([
-    // They have run, and what they did is in the dump. Destructors run at the end of each life.
-    [DT.DT_INIT, undefined],
-    [DT.DT_INIT_ARRAY, undefined],
-    [DT.DT_INIT_ARRAYSZ, undefined],
-  ]);
-  const tables: NewTable[] = [
-    { section: { name: '.note.unexec', type: SHT.SHT_NOTE, align: 4 }, contents: notes, tag: undefined },
-  ];
-  if (relr.length > 0 || has(DT.DT_RELR)) {
-    const section = { name: '.relr.dyn', type: SHT.SHT_RELR, align: 8, entsize: 8 };
-    tables.push({ section, contents: relr, tag: DT.DT_RELR });
-    changes.set(DT.DT_RELRSZ, BigInt(relr.length)).set(DT.DT_RELRENT, 8n);
-  }
-  if (rela.length > 0 || has(DT.DT_RELA)) {
-    const link = Math.max(
-      0,
-      library.file.sections.findIndex(({ type }) => type === SHT.SHT_DYNSYM),
-    );
-    const section = { name: '.rela.dyn', type: SHT.SHT_RELA, align: 8, entsize: 24, link };
-    tables.push({ section, contents: rela, tag: DT.DT_RELA });
-    changes.set(DT.DT_RELASZ, BigInt(rela.length)).set(DT.DT_RELAENT, 24n);
-    changes.set(DT.DT_RELACOUNT, relative.length > 0 ? BigInt(relative.length) : undefined);
-  }
-  if (imports.changed) {
-    const encoded = encodeImportTables(imports.imported.tables);
-    for (const { tag, type, info, align, contents: bytes } of encoded.tables) {
-      const section = { name: NAMES.get(type) ?? '', type, align, ...(info === undefined ? {} : { info }) };
-      tables.push({ section, contents: bytes, tag });
-    }
-    for (const [tag, value] of encoded.values) changes.set(tag, value);
-  }
-  return { tables, changes };
-}
-
-/** Sections of tables that a library may not have had. */
-const NAMES: ReadonlyMap<number, string> = new Map([
-  [SHT.SHT_GNU_versym, '.gnu.version'],
-  [SHT.SHT_GNU_verneed, '.gnu.version_r'],
-]);
 
 /** Writes the dynamic section into the dump: its place is in a writable segment, and the loader's own. */
 function setDynamic(
