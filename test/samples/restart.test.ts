@@ -15,7 +15,6 @@ import { ROOT, sandbox } from '../support/sandbox.ts';
 
 const SAMPLES = join(ROOT, 'samples/restart');
 const directory = sandbox('samples-restart');
-const PROGRAMS = readdirSync(SAMPLES).filter(file => file.endsWith('.c'));
 
 /** What world.c says in its round, after the line that says how this life began. */
 async function rounds(program: string, count: number): Promise<string[]> {
