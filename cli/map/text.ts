@@ -33,11 +33,12 @@ export function textOf(data: MapData, order: Order): string[] {
     ...mapLines(view, letters),
     '',
     ...table(
-      [['', 'name', 'size', 'of it zero', 'parts'], ...rows.map(row => legendLine(row, letters))],
+      [['', 'name', 'size', 'zero or absent', 'parts'], ...rows.map(row => legendLine(row, letters))],
       ['left', 'left', 'right', 'right', 'right'],
     ),
     '',
-    "'#' headers, '-' in nothing, '.' zero pages, ':' zeros without bytes in the file, '~' not in this file",
+    "'#' headers, '-' in nothing, '.' zero pages,",
+    "':' zeros without bytes in the file, '~' not in this file",
   ];
 }
 
@@ -78,8 +79,11 @@ function mapLines(view: View, letters: ReadonlyMap<string, string>): string[] {
     const { strip, position } = at;
     const label = `0x${position.toString(16)}`.padStart(view.order === 'file' ? 10 : 18);
     if (strip.isElided) {
-      const name = view.pieces[first]?.name ?? '';
-      lines.push(`${label}  ${letters.get(name) ?? ' '} ${'.'.repeat(3)} ${formatBytes(strip.size)}`);
+      const piece = view.pieces[first];
+      const mark = piece?.state === 'absent' ? MARKS.absent : MARKS.fill;
+      lines.push(
+        `${label}  ${mark.repeat(3)} ${formatBytes(strip.size)} of ${cut(printable(piece?.name ?? ''))}`,
+      );
       continue;
     }
     let text = '';

@@ -132,9 +132,9 @@ export class Stage {
   }
 
   #setCursor(place: number, how: 'pointer' | 'keyboard'): void {
-    this.#cursor = place - (place % this.#step());
+    this.#cursor = Math.floor(place);
     if (how === 'keyboard') this.#follow();
-    this.#listener(place, how);
+    this.#listener(this.#cursor, how);
     this.#repaint();
   }
 
@@ -157,8 +157,8 @@ export class Stage {
     const line = view.bytesPerLine;
     const column = line * (this.#fold?.linesPerColumn ?? 1);
     const moves: Readonly<Record<string, () => number>> = {
-      ArrowRight: () => this.#cursor + this.#step(),
-      ArrowLeft: () => this.#cursor - this.#step(),
+      ArrowRight: () => (Math.floor(this.#cursor / this.#step()) + 1) * this.#step(),
+      ArrowLeft: () => (Math.ceil(this.#cursor / this.#step()) - 1) * this.#step(),
       ArrowDown: () => this.#cursor + line,
       ArrowUp: () => this.#cursor - line,
       PageDown: () => this.#cursor + Math.min(16 * line, column),
@@ -200,7 +200,7 @@ export class Stage {
   /** Where the next or the previous name begins. */
   #neighbour(direction: 1 | -1): number {
     const pieces = this.#fold?.view.pieces ?? [];
-    const here = this.#fold && pieceAt(this.#fold.view, this.#cursor + this.#step() - 1);
+    const here = this.#fold && pieceAt(this.#fold.view, this.#cursor);
     let i = here ? pieces.indexOf(here) : -1;
     while (pieces[i + direction]?.name === here?.name && pieces[i + direction] !== undefined) i += direction;
     return pieces[i + direction]?.start ?? this.#cursor;
