@@ -290,12 +290,16 @@ const flip = (at: (file: Editor) => number) => (file: Editor) => {
   file.bytes[offset] = (file.bytes[offset] ?? 0) ^ 1;
 };
 
+const lastLetter = (file: Editor): number =>
+  file.bytes.subarray(0, signature(file)).findLastIndex(byte => byte !== 0);
+
 rulesOf('signed', [
   [
     /code signature: page 1 \(offset 0x1000\) has another hash/,
     flip(file => file.u32(file.section('__text') + SECTION.offset) - 1),
   ],
-  [/code signature: page \d+ \(offset 0x\w+\) has another hash/, flip(file => signature(file) - 1)],
+  // The last byte that is signed may be the end of a string, which has a rule of its own: a letter before it.
+  [/code signature: page \d+ \(offset 0x\w+\) has another hash/, flip(file => lastLetter(file))],
   [/magic is not CSMAGIC_EMBEDDED_SIGNATURE/, flip(signature)],
   [/version 0x\d+ is below 0x20400/, directoryField(8, -0x400)],
   [/codeLimit 0x\w+ is not where the signature starts/, directoryField(32, -16)],
