@@ -95,6 +95,22 @@ test('the installed formats/macho reads a file', async t => {
   t.is(stdout, '8,8\n');
 });
 
+test('the installed formats/describe describes a file', async t => {
+  const stdout = await runModule(
+    `import { readFileSync } from 'node:fs';
+     import { bytesSource, describeFile } from 'unexec/formats/describe';
+     console.log(describeFile(bytesSource(readFileSync('/bin/true'))).images[0].kind);`,
+  );
+  t.is(stdout, 'position-independent executable\n');
+});
+
+test('the installed command writes the page of page maps', async t => {
+  const target = join(directory, 'map.html');
+  const { status, stderr } = await run(command, { args: ['map', '/bin/true', '-o', target] });
+  t.is(status, 0, stderr);
+  t.regex(readFileSync(target, 'utf8'), /^<!doctype html>[\s\S]*<script id="data"/);
+});
+
 test('the installed header is found and compiles, in C and in C++', async t => {
   const header = (
     await runModule(
