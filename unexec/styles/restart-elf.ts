@@ -163,8 +163,9 @@ export async function writeRestartElf(input: RestartInput, target: TargetFile) {
  * program another one: its tables have moved, and its symbols have other numbers.
  */
 function importOutward(program: RestartProgram, search: PointerSearch, found: FoundPointers, path: string) {
-  const settle = (get: (value: bigint) => SymbolWord | undefined) => settleOutward(search, found, { get });
   const news = new OutwardImports(search.first, path);
+  const settle = (get: (value: bigint) => SymbolWord | undefined) =>
+    settleOutward(search, found, { get, describe: value => news.describe(value) });
   const { importOf } = program.bound;
   const outward = settle(value => importOf.get(value) ?? (program.ends ? undefined : news.wordFor(value)));
   if (news.imports.length === 0) return { program, outward };

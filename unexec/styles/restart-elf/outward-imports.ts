@@ -39,6 +39,14 @@ export class OutwardImports {
     return this.#words.get(value);
   }
 
+  /** What no import stands for: a place in a library, and why not. */
+  describe(value: bigint): string | undefined {
+    const found =
+      value >= LOWEST && value < HIGHEST ? this.#known?.symbols.resolve(Number(value)) : undefined;
+    if (found?.kind !== 'refused' || found.module === undefined) return undefined;
+    return found.message;
+  }
+
   #find(value: bigint): SymbolWord | undefined {
     if (value < LOWEST || value >= HIGHEST) return undefined;
     this.#known ??= this.#readLibraries();

@@ -34,10 +34,17 @@ const MOST_REMARKS = 200;
 /** Libraries lie higher, on every system: a word that is equal in two runs and smaller is a number. */
 const LOWEST_ADDRESS = 2n ** 32n;
 
+/** By the value of a word. */
+export interface ImportOf<B extends Bound> {
+  get(value: bigint): B | undefined;
+  /** What a word leads to that is no import, better than by its mapping. */
+  describe?(value: bigint): string | undefined;
+}
+
 export function settleOutward<B extends Bound>(
   { ranges, first, nameOf }: Pick<PointerSearch, 'ranges' | 'first' | 'nameOf'>,
   found: FoundPointers,
-  importOf: Pick<ReadonlyMap<bigint, B>, 'get'>,
+  importOf: ImportOf<B>,
 ): SettledOutward<B> {
   const added = new Map<number, AddedBind<B>[]>();
   const nulled = new Map<number, Float64Array>();
@@ -51,7 +58,7 @@ export function settleOutward<B extends Bound>(
     ].sort((a, b) => a.offset - b.offset);
     const binds: AddedBind<B>[] = [];
     const gone: number[] = [];
-    for (const { offset, value, module, target, isSure } of words) {
+    for (const { offset, value, module, target: at, isSure } of words) {
       const like = importOf.get(value);
       if (like !== undefined) {
         binds.push({ offset, like });
@@ -62,9 +69,9 @@ export function settleOutward<B extends Bound>(
       lost[isSure ? 'nulled' : 'left']++;
       if (remarks.length >= MOST_REMARKS) continue;
       const place = nameOf(address + BigInt(offset));
-      const name = found.outsideNames[module] ?? 'memory';
+      const target = importOf.describe?.(value) ?? `${found.outsideNames[module] ?? 'memory'}+${hex(at)}`;
       const fate = isSure ? 'becomes a null pointer' : 'stays as it is';
-      remarks.push(`${place}: leads out of the program, to ${name}+${hex(target)}: ${fate}`);
+      remarks.push(`${place}: leads out of the program, to ${target}: ${fate}`);
     }
     if (binds.length > 0) added.set(index, binds);
     if (gone.length > 0) nulled.set(index, Float64Array.from(gone));
