@@ -30,6 +30,10 @@ export {
   type Training,
 } from './freeze.ts';
 export { FREEZE_POINT_HELP, type FreezePoint, freezePointText, parseFreezePoint } from './freeze-point.ts';
+export { followAddress } from './inspect/address.ts';
+export type * from './inspect/model.ts';
+export { type FindSecretsOptions, findSecrets } from './inspect/secrets.ts';
+export { type InspectOptions, inspectFile } from './inspect.ts';
 export type { Manifest, ManifestRegion } from './manifest.ts';
 export { type PrepareOptions, type PrepareReport, prepare } from './prepare.ts';
 export { readManifest } from './read-manifest.ts';
