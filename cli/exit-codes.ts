@@ -14,6 +14,7 @@ export const EXIT = {
   TARGET: 5,
   PROGRAM: 6,
   FINDINGS: 7,
+  SECRETS: 8,
 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
@@ -27,6 +28,7 @@ export const EXIT_MEANINGS: readonly (readonly [number | string, string])[] = [
   [EXIT.TARGET, 'the executable cannot be written; an old one is as it was'],
   [EXIT.PROGRAM, 'the program cannot be started or traced'],
   [EXIT.FINDINGS, 'a verified file breaks a rule; every finding is told'],
+  [EXIT.SECRETS, 'an inspected file has what looks like a credential'],
   ['129, 130, 143', 'ended by SIGHUP, SIGINT or SIGTERM'],
 ];
 

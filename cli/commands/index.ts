@@ -4,8 +4,9 @@
  * @module
  */
 import type { Command } from '../command.ts';
+import { INSPECT } from './inspect.ts';
 import { MAP } from './map.ts';
 import { PREPARE } from './prepare.ts';
 import { VERIFY } from './verify.ts';
 
-export const COMMANDS: readonly Command[] = [VERIFY, MAP, PREPARE];
+export const COMMANDS: readonly Command[] = [VERIFY, MAP, PREPARE, INSPECT];
