@@ -33,7 +33,10 @@ export function textOf(data: MapData, order: Order): string[] {
     ...mapLines(view, letters),
     '',
     ...table(
-      [['', 'name', 'size', 'zero or absent', 'parts'], ...rows.map(row => legendLine(row, letters))],
+      [
+        ['', 'name', 'size', 'zero or absent', 'parts'],
+        ...shorter(rows).map(row => legendLine(row, letters)),
+      ],
       ['left', 'left', 'right', 'right', 'right'],
     ),
     '',
@@ -49,6 +52,24 @@ function lettersOf(rows: readonly LegendRow[]): ReadonlyMap<string, string> {
     letters.set(name, LETTERS[letters.size] ?? '?');
   }
   return letters;
+}
+
+/** An object file can have 60,000 sections: those without a letter are one row. */
+function shorter(rows: readonly LegendRow[]): LegendRow[] {
+  const shown = rows.slice(0, LETTERS.length);
+  const rest = rows.slice(LETTERS.length);
+  if (rest.length < 2) return [...rows];
+  const sum = (of: (row: LegendRow) => number): number => rest.reduce((total, row) => total + of(row), 0);
+  const other = {
+    name: `${rest.length} others`,
+    kind: 'section',
+    bytes: sum(({ bytes }) => bytes),
+    zero: sum(({ zero }) => zero),
+    fill: sum(({ fill }) => fill),
+    count: sum(({ count }) => count),
+    part: 0,
+  } as const;
+  return [...shown, other];
 }
 
 const legendLine = (

@@ -101,7 +101,8 @@ function receive(reply: Reply, name: string): void {
       data = reply.map;
       stage.highlight(undefined);
       showMap(data);
-      performance.mark('drawn');
+      // Frames are in order: the stage's has been painted then.
+      requestAnimationFrame(() => performance.mark('drawn'));
       return;
     case 'progress':
       showProgress(`Looking for zero pages: ${Math.round((100 * reply.done) / Math.max(1, reply.size))} %`);

@@ -6,6 +6,7 @@ import { elfBytes } from '../../../formats/elf/index.ts';
 import { CPU_TYPE, FAT, fatBytes, machoBytes } from '../../../formats/macho/index.ts';
 import { core } from '../../formats/elf/support/core.ts';
 import { hello } from '../../formats/elf/support/hello.ts';
+import { bytesOf, manySections } from '../../formats/elf/support/tools.ts';
 import { tiny } from '../../formats/macho/support/tiny.ts';
 import { matchesGolden } from '../../support/golden.ts';
 import { mapDataOfBytes } from '../../support/map-data.ts';
@@ -44,3 +45,9 @@ for (const [name, bytes] of Object.entries(FILES)) {
     });
   }
 }
+
+test('of an object of 3000 sections the letters tell the largest, and how many others there are', t => {
+  const lines = textOf(mapDataOfBytes(bytesOf(manySections(3000)), 'many.o'), 'file');
+  t.true(lines.length < 150);
+  t.true(lines.some(line => /^\? +\d+ others +/.test(line)));
+});
