@@ -8,36 +8,50 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 
 /**
  * @param {(what: string, command: string, args: string[], cwd?: string) => void} run runs a command to its end
  * @param {(message: string) => never} fail
  */
 export function fetchDebianFiles(run, fail) {
-  const { suite, binaries, sources } = JSON.parse(readFileSync('.ci/debian-files.json', 'utf8'));
-  const directory = resolve('.cache/debian', suite);
-  const isMissing = name => !existsSync(join(directory, name));
-  const names = [...binaries, ...sources.map(({ name }) => name)].filter(isMissing);
-  if (names.length === 0) return;
+  const { suite: usual, ...rows } = JSON.parse(readFileSync('.ci/debian-files.json', 'utf8'));
+  const missing = list =>
+    list
+      .map(({ suite = usual, ...row }) => ({
+        ...row,
+        suite,
+        target: resolve('.cache/debian', suite, row.name),
+      }))
+      .filter(({ target }) => !existsSync(target));
+  const binaries = missing(rows.binaries.map(name => ({ name })));
+  const sources = missing(rows.sources);
+  const suites = [...new Set([...binaries, ...sources].map(({ suite }) => suite))];
+  if (suites.length === 0) return;
 
   const partial = resolve(`.cache/partial-debian-${process.pid}`);
   process.once('exit', () => rmSync(partial, { recursive: true, force: true }));
-  const options = ownLists(partial, suite, mirror(run, fail));
-  run(`reading the package lists of ${suite}`, 'apt-get', [...options, '--quiet', 'update']);
-  const fetch = (name, command, unpack) => {
+  const options = ownLists(partial, suites, mirror(run, fail));
+  run(`reading the package lists of ${suites.join(' and ')}`, 'apt-get', [...options, '--quiet', 'update']);
+  const fetch = ({ name, suite, target }, command, unpack) => {
     const at = join(partial, name);
     mkdirSync(at);
-    run(`fetching ${name} of ${suite}`, 'apt-get', [...options, '--quiet', ...command, name], at);
+    run(
+      `fetching ${name} of ${suite}`,
+      'apt-get',
+      [...options, '--quiet', ...command, `${name}/${suite}`],
+      at,
+    );
     unpack(at, ending => join(at, readdirSync(at).find(entry => entry.endsWith(ending)) ?? ''));
-    mkdirSync(directory, { recursive: true });
-    renameSync(join(at, 'content'), join(directory, name));
+    mkdirSync(dirname(target), { recursive: true });
+    renameSync(join(at, 'content'), target);
   };
-  for (const name of binaries.filter(isMissing)) {
-    fetch(name, ['download'], (at, file) => run('', 'dpkg-deb', ['-x', file('.deb'), join(at, 'content')]));
+  for (const row of binaries) {
+    fetch(row, ['download'], (at, file) => run('', 'dpkg-deb', ['-x', file('.deb'), join(at, 'content')]));
   }
-  for (const { name, build } of sources.filter(source => isMissing(source.name))) {
-    fetch(name, ['--download-only', 'source'], (at, file) => {
+  for (const row of sources) {
+    const { name, build } = row;
+    fetch(row, ['--download-only', 'source'], (at, file) => {
       run('', 'dpkg-source', ['--no-check', '-x', file('.dsc'), join(at, 'content')]);
       if (build !== undefined) run(`building ${name}`, build[0], build.slice(1), join(at, 'content'));
     });
@@ -53,13 +67,13 @@ function mirror(run, fail) {
   return ask() || fail('apt has no package lists of Debian: run apt-get update as root first');
 }
 
-/** Options of apt-get with which it knows one release, and leaves the machine's own lists alone. */
-function ownLists(directory, suite, uri) {
+/** Options of apt-get with which it knows these releases alone, and leaves the machine's own lists alone. */
+function ownLists(directory, suites, uri) {
   const sources = join(directory, 'debian.sources');
   for (const path of ['lists/partial', 'cache/archives/partial', 'none']) {
     mkdirSync(join(directory, path), { recursive: true });
   }
-  writeFileSync(sources, `Types: deb deb-src\nURIs: ${uri}\nSuites: ${suite}\nComponents: main\n`);
+  writeFileSync(sources, `Types: deb deb-src\nURIs: ${uri}\nSuites: ${suites.join(' ')}\nComponents: main\n`);
   const settings = {
     'Dir::Etc::SourceList': sources,
     'Dir::Etc::SourceParts': join(directory, 'none'),

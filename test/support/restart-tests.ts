@@ -57,8 +57,8 @@ const EXPECTED: readonly RegExp[] = [
 export const interpreter = (file: string): string => join(SAMPLES, file);
 
 /** Path of a Debian source or binary package that `npm test` fetches. */
-export function debianFiles(name: string): string {
-  const path = join(ROOT, '.cache/debian/trixie', name);
+export function debianFiles(name: string, suite = 'trixie'): string {
+  const path = join(ROOT, '.cache/debian', suite, name);
   if (!existsSync(path)) throw new Error(`${path} is missing: npm test fetches it (.ci/debian-files.json)`);
   return path;
 }
