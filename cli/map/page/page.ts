@@ -4,6 +4,7 @@
  * @module
  */
 import { formatBytes } from '../../format-bytes.ts';
+import { type FoundItem, findNumber, findSections, offsetOf } from '../find.ts';
 import { scaleText } from '../fold.ts';
 import type { LegendRow } from '../legend.ts';
 import { describeKind, type MapData } from '../map-data.ts';
@@ -212,67 +213,20 @@ const symbolText = ({ name, into }: Located): string =>
 /** An address, an offset, a section, or a part of a symbol's name. */
 function search(text: string): void {
   if (data === undefined || text === '') return;
-  if (/^0x[0-9a-f]+$/i.test(text)) searchNumber(BigInt(text));
+  if (/^0x[0-9a-f]+$/i.test(text)) showItems(findNumber(data, BigInt(text)));
   else ask({ type: 'find', id: ++question, text });
 }
 
-function searchNumber(number: bigint): void {
-  const items: Item[] = [];
-  for (const [image, { arch }] of (data?.images ?? []).entries()) {
-    const slice = (data?.images.length ?? 0) > 1 ? ` in ${arch}` : '';
-    const part = data?.images[image]?.memory.find(
-      ({ address, size }) => number >= address && number < address + BigInt(size),
-    );
-    if (part === undefined) continue;
-    const offset = part.offset === undefined ? undefined : part.offset + Number(number - part.address);
-    items.push({
-      text: `Address 0x${number.toString(16)}${slice}: ${part.name}`,
-      image,
-      address: number,
-      offset,
-    });
-  }
-  if (number < BigInt(data?.size ?? 0)) {
-    const part = data?.parts.find(
-      ({ offset, size }) => number >= BigInt(offset) && number < BigInt(offset + size),
-    );
-    const address = part?.address === undefined ? undefined : part.address + (number - BigInt(part.offset));
-    items.push({
-      text: `File offset 0x${number.toString(16)}: ${part?.name}`,
-      image: part?.image ?? 0,
-      address,
-      offset: Number(number),
-    });
-  }
-  showItems(items);
-}
-
-/** Something that was found. */
-interface Item {
-  readonly text: string;
-  readonly image: number;
-  readonly address: bigint | undefined;
-  readonly offset: number | undefined;
-}
-
 function showFound(symbols: readonly Found[]): void {
-  const text = query.value.trim().toLowerCase();
-  const sections = (data?.parts ?? [])
-    .filter(({ name, kind }) => kind !== 'gap' && name.toLowerCase().includes(text))
-    .slice(0, 10)
-    .map(({ name, image = 0, address, offset }) => ({ text: `Section ${name}`, image, address, offset }));
-  showItems([
-    ...symbols.map(({ name, image, address, offset, size }) => ({
-      text: `${name}, ${formatBytes(size)}`,
-      image,
-      address,
-      offset,
-    })),
-    ...sections,
-  ]);
+  if (data === undefined) return;
+  const items = symbols.map(({ name, size, ...place }) => ({
+    ...place,
+    text: `${name}, ${formatBytes(size)}`,
+  }));
+  showItems([...items, ...findSections(data, query.value.trim())]);
 }
 
-function showItems(items: readonly Item[]): void {
+function showItems(items: readonly FoundItem[]): void {
   const buttons = items.map(item => {
     const button = make('button', item.text, { type: 'button' });
     button.addEventListener('click', () => goTo(item));
@@ -287,22 +241,15 @@ function showItems(items: readonly Item[]): void {
 }
 
 /** What is not in this order may be in the other one: a symbol of .bss is in memory only. */
-function goTo({ image, address, offset }: Item): void {
-  const inFile = offset ?? offsetOf(image, address);
+function goTo({ image, address, offset }: FoundItem): void {
+  if (data === undefined) return;
+  const inFile = offset ?? offsetOf(data, image, address);
   const positions = { file: inFile === undefined ? undefined : BigInt(inFile), memory: address };
   if (positions[order] === undefined) setOrder(order === 'file' ? 'memory' : 'file');
   const position = positions[order];
   if (position === undefined) return;
   stage.goTo(position, order === 'file' ? undefined : image);
   surface.focus();
-}
-
-function offsetOf(image: number, wanted: bigint | undefined): number | undefined {
-  if (wanted === undefined) return undefined;
-  const part = data?.images[image]?.memory.find(
-    ({ address, size }) => wanted >= address && wanted < address + BigInt(size),
-  );
-  return part?.offset === undefined ? undefined : part.offset + Number(wanted - part.address);
 }
 
 function clearResults(): void {
