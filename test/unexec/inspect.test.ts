@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { elfBytes } from '../../formats/elf/index.ts';
 import {
   FormatError,
+  findSecrets,
   followAddress,
   type InspectedImage,
   type InspectReport,
@@ -137,7 +138,19 @@ test('reports of every style have the types that are their schema', async t => {
     '/bin/true',
   ];
   const place = JSON.stringify(followAddress('/bin/true', 0n));
-  t.deepEqual(typeErrors('unexec/inspect/model.ts', [...paths.map(report), ['AddressReport', place]]), []);
+  const memory = Buffer.from('\0DB_PASSWORD=corr3ct-h0rse\0');
+  writeFileSync(inSandbox('leaking'), elfBytes(core([memory])));
+  const found = await findSecrets(inSandbox('leaking'));
+  t.is(found.count, 1);
+  const secrets = JSON.stringify(found);
+  t.deepEqual(
+    typeErrors('unexec/inspect/model.ts', [
+      ...paths.map(report),
+      ['AddressReport', place],
+      ['SecretsReport', secrets],
+    ]),
+    [],
+  );
   // The judge itself: a key that is missing, and one that nobody knows.
   const wrong = place.replace('"version":1', '"versions":1');
   t.not(typeErrors('unexec/inspect/model.ts', [['AddressReport', wrong]]).length, 0);
