@@ -121,7 +121,8 @@ function checkEnding(target: string, file: string | undefined): void {
 async function runMap(request: MapRequest, { manner, signal }: Context): Promise<number> {
   const { file, target, order, serve, port } = request;
   const isPage = serve || extname(target ?? '') === '.html';
-  const embedded = file === undefined ? undefined : await readMap(file, { withSymbols: isPage, signal });
+  const embedded =
+    file === undefined ? undefined : await readMap(file, { withSymbols: isPage, order, signal });
   const page = (): string => (embedded ? pageWith(embedded, order) : emptyPage());
   if (serve) {
     return servePage(page(), port, signal, url => {

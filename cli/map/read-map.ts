@@ -14,19 +14,28 @@ import { UnexecError } from '../../unexec/errors.ts';
 import { type FileSource, openRegularFile } from '../../unexec/file-source.ts';
 import { type Embedded, symbolTableOf } from './embedded.ts';
 import { mapDataOf } from './map-data.ts';
+import type { Order } from './view.ts';
 
 /**
  * Reads a file; its symbols only where they are wanted.
  *
- * @throws UnexecError `FILE_UNREADABLE`, or with the code of the FormatError that the file gave; the signal's reason
+ * @throws UnexecError `FILE_UNREADABLE`, `NO_MEMORY` where there is none to be drawn, or with the code of the FormatError that the file gave; the signal's reason
  */
 export async function readMap(
   path: string,
-  { withSymbols, signal }: { readonly withSymbols: boolean; readonly signal: AbortSignal },
+  {
+    withSymbols,
+    order,
+    signal,
+  }: { readonly withSymbols: boolean; readonly order: Order; readonly signal: AbortSignal },
 ): Promise<Embedded> {
   const source = openRegularFile(path);
   try {
     const file = describeFile(source);
+    if (order === 'memory' && file.images.every(({ memory }) => memory.length === 0)) {
+      const message = `${path} has no addresses: it is a relocatable, which only a linker gives some`;
+      throw new UnexecError('NO_MEMORY', message, { path, hint: 'draw it without --memory' });
+    }
     const bits = await zeroBitsOf(source, signal);
     return { map: mapDataOf(file, basename(path), bits), symbols: withSymbols ? tablesOf(file) : [] };
   } catch (error) {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { parseMap } from '../../../cli/commands/map.ts';
 import { UsageError } from '../../../cli/errors.ts';
+import { compile } from '../../formats/elf/support/tools.ts';
 import { COMMAND, unexec } from '../../support/command.ts';
 import { sandbox } from '../../support/sandbox.ts';
 
@@ -83,9 +84,15 @@ test('unexec map tells a broken file in one line, with its code for programs, an
   t.is((await unexec(['map', '/bin/true', '-o', join(directory, 'none', 'a.svg')])).status, 5);
 });
 
+test('unexec map --memory refuses what has no addresses', async t => {
+  const { status, stderr } = await unexec(['map', compile('int x;', ['-c']), '--memory']);
+  t.is(status, 1);
+  t.regex(stderr, /has no addresses: it is a relocatable.*\n {2}hint: draw it without --memory\n$/);
+});
+
 test('unexec map --serve prints where the page is, and ends with SIGINT', async t => {
   const child = spawn(process.execPath, [COMMAND, 'map', '/bin/true', '--serve'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', 'ignore'],
   });
   const ended = new Promise(resolve => child.on('exit', resolve));
   const url = await new Promise<string>(resolve => child.stdout.setEncoding('utf8').once('data', resolve));
