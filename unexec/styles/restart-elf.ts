@@ -24,6 +24,7 @@ import { nameOfPlace } from './restart-elf/place-name.ts';
 import { holds, type RestartProgram, rangesOf, readProgram } from './restart-elf/program.ts';
 import { refuseHeap } from './restart-elf/refuse-heap.ts';
 import { planRelocations } from './restart-elf/relocation-plan.ts';
+import { refuseEarlyRuntime } from './restart-elf/static-libraries.ts';
 import { planTables } from './restart-elf/tables.ts';
 import { writeRestartFile } from './restart-elf/write-file.ts';
 import type { Patch } from './restart-macho/dump-segment.ts';
@@ -59,6 +60,10 @@ export async function writeRestartElf(input: RestartInput, target: TargetFile) {
     nameOf: (address: bigint) => nameOfPlace(original.file, address),
     details: input.details,
   };
+  const { reserve: whole, zone: started } = original;
+  if (original.ends !== undefined && whole?.base !== undefined && started !== undefined) {
+    refuseEarlyRuntime(path, first, original.dumped, whole.base, started);
+  }
   const found = findPointers(search);
   if (original.zone === undefined) refuseHeap(path, search, found, original.reserve?.base !== undefined);
   const { program, outward } = importOutward(original, search, found, path);

@@ -20,10 +20,14 @@ import {
   sectionSize,
 } from '../../../formats/elf/index.ts';
 import { hex } from '../../../formats/errors.ts';
+import { viewOf } from '../../../formats/struct.ts';
+import { CHUNK } from '../../chunk-writer.ts';
 import type { Reserve } from '../../elf/reserve.ts';
 import { UnexecError } from '../../errors.ts';
-import { unexec_reserve } from '../../zones/reserve.ts';
-import type { AddressStretch } from './territory.ts';
+import { isWithin } from '../../macho/stretches.ts';
+import { type StartedZone, unexec_reserve } from '../../zones/reserve.ts';
+import type { Run } from '../restart/found-pointers.ts';
+import type { AddressStretch, DumpedSegment } from './territory.ts';
 
 /** Where a static program ends, and its libraries begin. Addresses of the file. */
 export interface ProgramEnds {
@@ -99,3 +103,43 @@ const sectionAt = (file: ElfFile, address: bigint): ElfSection | undefined =>
       address >= section.address &&
       address < section.address + BigInt(sectionSize(section)),
   );
+
+/** The C library's own blocks (buffers of streams, locales) are less than this; so is what nobody needs. */
+const LIBRARIES_BYTES = 16_384;
+
+/**
+ * Refuses a static program whose variables all count as its libraries' because the runtime is not the last of
+ * its objects: then none of those that are dumped leads to the heap, which its next life would miss.
+ *
+ * @param dumped the segments with their dumped words
+ * @throws UnexecError `RUNTIME_NOT_LAST`
+ */
+export function refuseEarlyRuntime(
+  path: string,
+  { image, slide }: Run,
+  dumped: readonly DumpedSegment[],
+  base: bigint,
+  zone: StartedZone,
+): void {
+  if (zone.used < LIBRARIES_BYTES) return;
+  const first = base + slide;
+  const end = first + BigInt(zone.highWater);
+  for (const { segment, size, kept } of dumped) {
+    if (base >= segment.address && base < segment.address + BigInt(segment.memorySize)) continue;
+    const chunk = new Uint8Array(CHUNK);
+    const words = viewOf(chunk);
+    for (let start = 0; start < size; start += CHUNK) {
+      const length = Math.min(CHUNK, size - start);
+      image.memory.read(segment.address + slide + BigInt(start), chunk.subarray(0, length));
+      for (let at = 0; at + 8 <= length; at += 8) {
+        const value = words.getBigUint64(at, true);
+        if (value >= first && value < end && !isWithin(kept, start + at)) return;
+      }
+    }
+  }
+  throw new UnexecError(
+    'RUNTIME_NOT_LAST',
+    `${path} is static, and no variable before the end of unexec's runtime leads to its heap of ${zone.used} bytes: its own variables lie behind that, and would begin anew as its libraries' do`,
+    { path, hint: "link unexec's runtime as the last object before the libraries" },
+  );
+}

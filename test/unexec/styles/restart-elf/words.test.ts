@@ -1,12 +1,13 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import test from 'ava';
 import { UnexecError } from '../../../../unexec/errors.ts';
 import { verifyFile } from '../../../../unexec/verify-file.ts';
 import { complaintsOfElf } from '../../../support/judge-elf.ts';
 import { buildElf, dumpElf, preparedElf, runElf } from '../../../support/restart-elf.ts';
 import { MIB } from '../../../support/runtime.ts';
-import { sandbox } from '../../../support/sandbox.ts';
+import { ROOT, sandbox } from '../../../support/sandbox.ts';
 
 const directory = sandbox('restart-elf-words');
 const fixture = (name: string): string => `test/fixtures/restart-elf/${name}`;
@@ -195,6 +196,18 @@ test('a static program without the runtime is refused with what to do', async t 
   const error = await t.throwsAsync(dumpElf(program, `${program}.2`, { at: 'stop' }), {
     code: 'STATIC_WITHOUT_RUNTIME',
   });
+  t.regex((error instanceof UnexecError && error.hint) || '', /last object before the libraries/);
+});
+
+test('a static program with the runtime before its own objects is refused with where it belongs', async t => {
+  const program = await preparedElf({
+    source: 'unexec/runtime/unexec-runtime.c',
+    directory,
+    name: 'early-runtime',
+    flags: ['-static', join(ROOT, 'samples/restart/world.c')],
+    runtime: false,
+  });
+  const error = await t.throwsAsync(dumpElf(program, `${program}.2`), { code: 'RUNTIME_NOT_LAST' });
   t.regex((error instanceof UnexecError && error.hint) || '', /last object before the libraries/);
 });
 
