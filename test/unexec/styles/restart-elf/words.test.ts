@@ -204,6 +204,7 @@ test('a static program with the runtime before its own objects is refused with w
     source: 'unexec/runtime/unexec-runtime.c',
     directory,
     name: 'early-runtime',
+    reserve: 1 << 24,
     flags: ['-static', join(ROOT, 'samples/restart/world.c')],
     runtime: false,
   });
