@@ -3,6 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { UnexecError } from '../../../../unexec/errors.ts';
+import { prepare } from '../../../../unexec/prepare.ts';
 import { verifyFile } from '../../../../unexec/verify-file.ts';
 import { complaintsOfElf } from '../../../support/judge-elf.ts';
 import { buildElf, dumpElf, preparedElf, runElf } from '../../../support/restart-elf.ts';
@@ -200,14 +201,15 @@ test('a static program without the runtime is refused with what to do', async t 
 });
 
 test('a static program with the runtime before its own objects is refused with where it belongs', async t => {
-  const program = await preparedElf({
+  const built = buildElf({
     source: 'unexec/runtime/unexec-runtime.c',
     directory,
     name: 'early-runtime',
-    reserve: 1 << 24,
     flags: ['-static', join(ROOT, 'samples/restart/world.c')],
     runtime: false,
   });
+  const program = `${built}.prepared`;
+  await prepare(built, program, { reserve: 1 << 24 });
   const error = await t.throwsAsync(dumpElf(program, `${program}.2`), { code: 'RUNTIME_NOT_LAST' });
   t.regex((error instanceof UnexecError && error.hint) || '', /last object before the libraries/);
 });
