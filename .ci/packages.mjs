@@ -28,7 +28,7 @@ export const PACKAGES = [
   { name: 'make', proof: '/usr/bin/make', neededFor: ['test'] },
   { name: 'cmake', proof: '/usr/bin/cmake', neededFor: ['test'] },
   // Interpreters that are linked into samples, and what unpacks others' sources (debian-files.mjs).
-  { name: 'liblua5.4-dev', proof: '/usr/include/lua5.4/lua.h', neededFor: ['test'] },
+  { name: 'liblua5.4-dev', proof: '/usr/include/lua5.4/lua.h', neededFor: ['test', 'bench'] },
   { name: 'libperl-dev', proof: '/usr/share/doc/libperl-dev', neededFor: ['test'] },
   { name: 'dpkg-dev', proof: '/usr/bin/dpkg-source', neededFor: ['test'] },
   // What builds and runs Mach-O samples.
