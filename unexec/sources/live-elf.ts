@@ -10,7 +10,8 @@ import { fixedWords, slideOfWords } from '../elf/fixed-words.ts';
 import { UnexecError } from '../errors.ts';
 import { FileSource } from '../file-source.ts';
 import type { FreezePoint } from '../freeze-point.ts';
-import { endOf, type MemoryImage, type MemoryRegion } from '../image.ts';
+import type { MemoryImage } from '../image.ts';
+import { guestImage } from './guest-image.ts';
 import type { LaunchOptions } from './launch.ts';
 import { type LiveMemory, openLive } from './live-memory.ts';
 
@@ -57,7 +58,7 @@ export async function openLiveElf(
     return {
       pid: live.pid,
       reached: live.reached,
-      image: guestImage(live.image, file, guestBase),
+      image: guestImage(live.image, file.header.machine === EM.EM_AARCH64 ? 'aarch64' : 'x86_64', guestBase),
       executable: { path, file, slide },
       guestBase,
       release: () => {
@@ -87,19 +88,3 @@ function displacementOf({ regions }: MemoryImage, file: ElfFile, path: string): 
 }
 
 const PAGE = 4096n;
-
-function guestImage({ regions, memory }: MemoryImage, { header }: ElfFile, base: bigint): MemoryImage {
-  const arch = header.machine === EM.EM_AARCH64 ? 'aarch64' : 'x86_64';
-  if (base === 0n) return { arch, regions, memory };
-  const moved = (region: MemoryRegion, by: bigint): MemoryRegion => ({ ...region, start: region.start + by });
-  return {
-    arch,
-    regions: regions
-      .filter(region => endOf(region) > base && region.start >= base)
-      .map(region => moved(region, -base)),
-    memory: {
-      read: (address, into) => memory.read(address + base, into),
-      touched: region => memory.touched(moved(region, base)),
-    },
-  };
-}

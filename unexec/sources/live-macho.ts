@@ -9,10 +9,11 @@ import { CPU_TYPE, isMachO, type MachOFile, MH_FLAGS } from '../../formats/macho
 import { UnexecError } from '../errors.ts';
 import { FileSource } from '../file-source.ts';
 import type { FreezePoint } from '../freeze-point.ts';
-import { endOf, type MemoryImage, type MemoryRegion } from '../image.ts';
+import type { MemoryImage } from '../image.ts';
 import { openExecutable } from '../macho/executable.ts';
 import { type FoundMachO, findMachO } from '../macho/find-executable.ts';
 import { samplePointers, slidesOf } from '../macho/fixed-pointers.ts';
+import { guestImage } from './guest-image.ts';
 import type { LaunchOptions } from './launch.ts';
 import { type LiveMemory, openLive } from './live-memory.ts';
 import type { FoundExecutable } from './macho-core.ts';
@@ -52,7 +53,11 @@ export async function openLiveMachO(
     return {
       pid: live.pid,
       reached: live.reached,
-      image: guestImage(live.image, file, guestBase),
+      image: guestImage(
+        live.image,
+        file.header.cputype === CPU_TYPE.CPU_TYPE_ARM64 ? 'aarch64' : 'x86_64',
+        guestBase,
+      ),
       executable: {
         path: opened.path,
         file,
@@ -106,21 +111,4 @@ function guestBaseOf({ memory }: MemoryImage, file: MachOFile, { slide: displace
   if (slides.has(displacement)) return 0n;
   const [slide, count] = [...slides].sort((a, b) => b[1] - a[1])[0] ?? [displacement, 0];
   return count * 2 > pointers.length ? displacement - slide : 0n;
-}
-
-/** The same memory by the program's addresses. What lies below all of them is the emulator's. */
-function guestImage({ regions, memory }: MemoryImage, { header }: MachOFile, base: bigint): MemoryImage {
-  const arch = header.cputype === CPU_TYPE.CPU_TYPE_ARM64 ? 'aarch64' : 'x86_64';
-  if (base === 0n) return { arch, regions, memory };
-  const moved = (region: MemoryRegion, by: bigint): MemoryRegion => ({ ...region, start: region.start + by });
-  return {
-    arch,
-    regions: regions
-      .filter(region => endOf(region) > base && region.start >= base)
-      .map(region => moved(region, -base)),
-    memory: {
-      read: (address, into) => memory.read(address + base, into),
-      touched: region => memory.touched(moved(region, base)),
-    },
-  };
 }

@@ -37,6 +37,7 @@ import { refuseDoubtful } from './restart/doubtful.ts';
 import { type FoundPointers, findPointers, type Run } from './restart/found-pointers.ts';
 import { settleOutward } from './restart/outward.ts';
 import type { PointerMap } from './restart/pointer-map.ts';
+import type { WrittenSegmentReport } from './restart/written-segment.ts';
 import type { Patch } from './restart-macho/dump-segment.ts';
 import { placeIn, planFixups } from './restart-macho/fixup-plan.ts';
 import { initialiserSlots, settleInitialisers } from './restart-macho/initialisers.ts';
@@ -44,7 +45,7 @@ import { encodeReserveNotes } from './restart-macho/notes.ts';
 import { nameOfPlace } from './restart-macho/place-name.ts';
 import { programRanges } from './restart-macho/program-ranges.ts';
 import { dumpedSegments, loadersWords } from './restart-macho/territory.ts';
-import { type WrittenSegmentReport, writeRestartFile } from './restart-macho/write-file.ts';
+import { writeRestartFile } from './restart-macho/write-file.ts';
 
 export interface RestartInput {
   /** The executable that was run; it is changed. */

@@ -5,18 +5,9 @@
  * @module
  */
 
-import {
-  type ElfFile,
-  type ElfSymbol,
-  PF,
-  PT,
-  readSymbols,
-  SHF,
-  SHN,
-  STT,
-  sectionSize,
-} from '../../../formats/elf/index.ts';
+import { type ElfFile, PF, PT, readSymbols, SHF, SHN, STT, sectionSize } from '../../../formats/elf/index.ts';
 import { hex } from '../../../formats/errors.ts';
+import { type NamedAddress, symbolFinder } from '../restart/symbol-before.ts';
 
 /** `table+0x8 (.bss)`, for an address of the file. */
 export function nameOfPlace(file: ElfFile, address: bigint): string {
@@ -46,25 +37,9 @@ function segmentName(file: ElfFile, address: bigint): string {
   return `segment ${index}, ${(segment.flags & PF.PF_W) === 0 ? 'read-only' : 'writable'}`;
 }
 
-/** Read once: a report names hundreds of places. */
-const tables = new WeakMap<ElfFile, readonly ElfSymbol[]>();
-
-function symbolBefore(file: ElfFile, address: bigint): ElfSymbol | undefined {
-  const table = tables.get(file) ?? readTable(file);
-  tables.set(file, table);
-  let low = 0;
-  let high = table.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((table[middle]?.value ?? 0n) <= address) low = middle + 1;
-    else high = middle;
-  }
-  return table[low - 1];
-}
-
 const NAMED: ReadonlySet<number> = new Set([STT.STT_OBJECT, STT.STT_FUNC, STT.STT_NOTYPE]);
 
-function readTable(file: ElfFile): ElfSymbol[] {
+function readTable(file: ElfFile): NamedAddress[] {
   const symtab =
     file.sections.find(({ name }) => name === '.symtab') ??
     file.sections.find(({ name }) => name === '.dynsym');
@@ -76,3 +51,5 @@ function readTable(file: ElfFile): ElfSymbol[] {
     )
     .sort((a, b) => (a.value < b.value ? -1 : 1));
 }
+
+const symbolBefore = symbolFinder(readTable);

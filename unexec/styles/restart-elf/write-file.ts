@@ -14,6 +14,7 @@ import { PAGE } from '../../image.ts';
 import { joinStretches } from '../../macho/stretches.ts';
 import type { TargetFile } from '../../target-file.ts';
 import type { Run } from '../restart/found-pointers.ts';
+import type { WrittenSegmentReport } from '../restart/written-segment.ts';
 import { dumpSegment, type Patch, type SegmentJob } from '../restart-macho/dump-segment.ts';
 import { endOfContents } from '../restart-macho/end-of-contents.ts';
 import { type PlacedTable, placeTables, placeUnloaded } from './place-parts.ts';
@@ -34,17 +35,6 @@ export interface FilePlan {
   readonly tablesSegment: ElfSegment | undefined;
   /** Bytes written, and in all. */
   readonly onProgress: (done: number, total: number) => void;
-}
-
-export interface WrittenSegmentReport {
-  readonly name: string;
-  readonly address: bigint;
-  /** Bytes in memory. */
-  readonly memory: number;
-  /** Bytes in the file. */
-  readonly file: number;
-  /** Of these, bytes of pages that are not zero. */
-  readonly stored: number;
 }
 
 /** Writes the file; the program headers have room for all segments already. */

@@ -13,6 +13,7 @@ import {
   readSymbols,
   segmentsOf,
 } from '../../../formats/macho/index.ts';
+import { type NamedAddress, symbolFinder } from '../restart/symbol-before.ts';
 
 /** `_table+0x8 (__DATA,__bss)`, for an address of the file. */
 export function nameOfPlace(file: MachOFile, address: bigint): string {
@@ -29,27 +30,6 @@ export function nameOfPlace(file: MachOFile, address: bigint): string {
   return `${symbol.name}${offset === 0n ? '' : `+${hex(offset)}`} (${where})`;
 }
 
-interface NamedAddress {
-  readonly name: string;
-  readonly value: bigint;
-}
-
-/** Read once: a report names hundreds of places. */
-const tables = new WeakMap<MachOFile, readonly NamedAddress[]>();
-
-function symbolBefore(file: MachOFile, address: bigint): NamedAddress | undefined {
-  const table = tables.get(file) ?? readTable(file);
-  tables.set(file, table);
-  let low = 0;
-  let high = table.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((table[middle]?.value ?? 0n) <= address) low = middle + 1;
-    else high = middle;
-  }
-  return table[low - 1];
-}
-
 function readTable(file: MachOFile): NamedAddress[] {
   if (findBlob(file, 'symbols') === undefined) return [];
   return readSymbols(file)
@@ -59,3 +39,5 @@ function readTable(file: MachOFile): NamedAddress[] {
     .map(({ name, value }) => ({ name, value }))
     .sort((a, b) => (a.value < b.value ? -1 : 1));
 }
+
+const symbolBefore = symbolFinder(readTable);

@@ -32,6 +32,7 @@ import { signatureFacts, signatureRoom, writeSigned } from '../../macho/write-si
 import type { TargetFile } from '../../target-file.ts';
 import { NOTES_OFFSET, NOTES_ROOM, type StartedZone } from '../../zones/reserve.ts';
 import type { Run } from '../restart/found-pointers.ts';
+import type { WrittenSegmentReport } from '../restart/written-segment.ts';
 import {
   allOffsets,
   type ChainEncoding,
@@ -63,17 +64,6 @@ export interface FilePlan {
   readonly zone: StartedZone | undefined;
   /** Bytes written, and in all. */
   readonly onProgress: (done: number, total: number) => void;
-}
-
-export interface WrittenSegmentReport {
-  readonly name: string;
-  readonly address: bigint;
-  /** Bytes in memory. */
-  readonly memory: number;
-  /** Bytes in the file. */
-  readonly file: number;
-  /** Of these, bytes of pages that are not zero. */
-  readonly stored: number;
 }
 
 /** @throws UnexecError `POINTER_UNALIGNED`, `IMAGE_TOO_LARGE`; FormatError */
