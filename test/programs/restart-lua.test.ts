@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { DT, readDynamic, readElf } from '../../formats/elf/index.ts';
 import { debianFiles, interpreter, restartTests } from '../support/restart-tests.ts';
+import { run } from '../support/run.ts';
 
 const LIBRARY = ['-I/usr/include/lua5.4', '-l:liblua5.4.a', '-lm', '-ldl'];
 const SAMPLE = interpreter('lua.c');
@@ -77,4 +78,16 @@ test.serial('lua built from its source is certain of every word', async t => {
   const { pointers, target } = await dump('from-source', { sources: [SAMPLE, ...fromSource()] });
   t.like(pointers, { method: 'comparison', doubtful: 0, unexplained: 0, outward: 0 });
   t.like(await use(target), { status: 0, stderr: '' });
+});
+
+test.serial('lua that is linked to its address is restarted without a relative relocation', async t => {
+  const flags = ['-DFIXED_SEED', '-Wl,--wrap=luaS_hash'];
+  const relative = async (variant: string, kind: string): Promise<number> => {
+    const { target } = await dump(variant, { strict: false, flags: [...flags, kind] });
+    t.like(await use(target), { status: 0, stderr: '' });
+    const { stderr } = await run(target, { args: [''], env: { LD_DEBUG: 'statistics' } });
+    return Number(/number of relative relocations: (\d+)/.exec(stderr)?.[1] ?? Number.NaN);
+  };
+  t.true((await relative('anywhere', '-pie')) > 20_000);
+  t.is(await relative('at-its-address', '-no-pie'), 0);
 });
