@@ -90,7 +90,8 @@ function machoAmong(words: readonly string[]): string {
   );
 }
 
-function isMachOFile(path: string): boolean {
+/** Whether a path leads to a Mach-O file, fat ones included. */
+export function isMachOFile(path: string): boolean {
   if (!existsSync(path) || !statSync(path).isFile()) return false;
   const source = new FileSource(path);
   try {

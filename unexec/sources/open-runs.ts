@@ -4,11 +4,10 @@
  *
  * @module
  */
-import { existsSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { type ElfFile, ET } from '../../formats/elf/index.ts';
-import { isMachO, type MachOFile, MH_FLAGS } from '../../formats/macho/index.ts';
+import { type MachOFile, MH_FLAGS } from '../../formats/macho/index.ts';
 import { UnexecError } from '../errors.ts';
-import { FileSource } from '../file-source.ts';
 import type { FreezeOptions } from '../freeze.ts';
 import { freezePointText, parseFreezePoint } from '../freeze-point.ts';
 import type { MemoryImage } from '../image.ts';
@@ -17,7 +16,7 @@ import { runFacts } from '../linux/run-facts.ts';
 import type { RunFacts } from '../pointers/diagnose.ts';
 import { launchOptions } from './launch-options.ts';
 import { openLiveElf } from './live-elf.ts';
-import { openLiveMachO } from './live-macho.ts';
+import { isMachOFile, openLiveMachO } from './live-macho.ts';
 import { isMachOCore, openMachOCore } from './macho-core.ts';
 
 /** The executable that runs in a process; `slide` is what is added to the addresses of its file. */
@@ -173,16 +172,6 @@ function factsOf({ pid, image, guestBase }: Live): RunFacts {
 function executableOf({ executable }: Live): RunExecutable {
   const { path, file, slide } = executable;
   return 'commands' in file ? { format: 'macho', path, file, slide } : { format: 'elf', path, file, slide };
-}
-
-function isMachOFile(path: string): boolean {
-  if (!existsSync(path) || !statSync(path).isFile()) return false;
-  const source = new FileSource(path);
-  try {
-    return isMachO(source.read(0, Math.min(4, source.size)));
-  } finally {
-    source.close();
-  }
 }
 
 /** The same again, for the comparison only: nobody sees what it writes, and nobody answers what it asks. */

@@ -21,8 +21,8 @@ import {
 import { viewOf } from '../../formats/struct.ts';
 import { UnexecError } from '../errors.ts';
 import { findReserve, type Reserve } from '../macho/reserve.ts';
-import type { Stretch } from '../macho/stretches.ts';
 import type { RestartManifest } from '../manifest.ts';
+import type { Stretch } from '../stretches.ts';
 import type { TargetFile } from '../target-file.ts';
 import {
   BLOCKS_OFFSET,

@@ -15,7 +15,7 @@ import {
   readDynamicRelocations,
 } from '../../../formats/elf/index.ts';
 import { findReserve, type Reserve } from '../../elf/reserve.ts';
-import { firstEndingAfter, joinStretches, type Stretch } from '../../macho/stretches.ts';
+import { firstEndingAfter, joinStretches, type Stretch } from '../../stretches.ts';
 import { BLOCKS_OFFSET, readZoneHeader, type StartedZone, unexec_zone_header } from '../../zones/reserve.ts';
 import { type BoundWords, readBoundWords } from '../restart/bound-words.ts';
 import type { ProgramRange, Run } from '../restart/found-pointers.ts';

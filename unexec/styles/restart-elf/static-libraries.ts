@@ -24,7 +24,7 @@ import { viewOf } from '../../../formats/struct.ts';
 import { CHUNK } from '../../chunk-writer.ts';
 import type { Reserve } from '../../elf/reserve.ts';
 import { UnexecError } from '../../errors.ts';
-import { isWithin } from '../../macho/stretches.ts';
+import { isWithin } from '../../stretches.ts';
 import { type StartedZone, unexec_reserve } from '../../zones/reserve.ts';
 import type { Run } from '../restart/found-pointers.ts';
 import type { AddressStretch, DumpedSegment } from './territory.ts';

@@ -15,7 +15,7 @@ import {
   PT,
   readDynamic,
 } from '../../../formats/elf/index.ts';
-import { joinStretches, type Stretch } from '../../macho/stretches.ts';
+import { joinStretches, type Stretch } from '../../stretches.ts';
 
 /** A writable PT_LOAD. Offsets are bytes from its p_vaddr. */
 export interface DumpedSegment {

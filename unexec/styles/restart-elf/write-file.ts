@@ -11,12 +11,12 @@ import {
 import { SourceSlice } from '../../../formats/source.ts';
 import { writeSparse } from '../../elf/write-sparse.ts';
 import { PAGE } from '../../image.ts';
-import { joinStretches } from '../../macho/stretches.ts';
+import { joinStretches } from '../../stretches.ts';
 import type { TargetFile } from '../../target-file.ts';
+import { endOfContents } from '../restart/end-of-contents.ts';
 import type { Run } from '../restart/found-pointers.ts';
 import type { WrittenSegmentReport } from '../restart/written-segment.ts';
 import { dumpSegment, type Patch, type SegmentJob } from '../restart-macho/dump-segment.ts';
-import { endOfContents } from '../restart-macho/end-of-contents.ts';
 import { type PlacedTable, placeTables, placeUnloaded } from './place-parts.ts';
 import type { DumpedSegment } from './territory.ts';
 

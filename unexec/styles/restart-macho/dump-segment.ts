@@ -11,7 +11,7 @@ import { viewOf } from '../../../formats/struct.ts';
 import { CHUNK, ChunkWriter } from '../../chunk-writer.ts';
 import { nonZeroPages } from '../../elide.ts';
 import { type MemoryReader, PAGE } from '../../image.ts';
-import { firstEndingAfter, type Stretch } from '../../macho/stretches.ts';
+import { firstEndingAfter, type Stretch } from '../../stretches.ts';
 import { mergeOffsets, type SegmentFixups } from './fixup-plan.ts';
 
 /** A segment to be written anew. Offsets are bytes from its first. */

@@ -5,7 +5,7 @@
  * @module
  */
 import { type FileBind, type FileFixups, type MachOFile, segmentsOf } from '../../../formats/macho/index.ts';
-import { isWithin } from '../../macho/stretches.ts';
+import { isWithin } from '../../stretches.ts';
 import type { AddedBind } from '../restart/outward.ts';
 import type { DumpedSegment } from './territory.ts';
 

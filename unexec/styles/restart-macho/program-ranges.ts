@@ -4,7 +4,7 @@
  * @module
  */
 import { type MachOFile, MH_FLAGS, segmentsOf } from '../../../formats/macho/index.ts';
-import { joinStretches, type Stretch } from '../../macho/stretches.ts';
+import { joinStretches, type Stretch } from '../../stretches.ts';
 import type { ProgramRange } from '../restart/found-pointers.ts';
 import type { DumpedSegment } from './territory.ts';
 

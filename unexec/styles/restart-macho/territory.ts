@@ -15,7 +15,7 @@ import {
   segmentsOf,
   VM_PROT,
 } from '../../../formats/macho/index.ts';
-import { joinStretches, type Stretch } from '../../macho/stretches.ts';
+import { joinStretches, type Stretch } from '../../stretches.ts';
 
 /** A writable segment. Offsets are bytes from its `vmaddr`. */
 export interface DumpedSegment {

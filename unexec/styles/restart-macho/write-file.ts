@@ -31,6 +31,7 @@ import type { Reserve } from '../../macho/reserve.ts';
 import { signatureFacts, signatureRoom, writeSigned } from '../../macho/write-signed.ts';
 import type { TargetFile } from '../../target-file.ts';
 import { NOTES_OFFSET, NOTES_ROOM, type StartedZone } from '../../zones/reserve.ts';
+import { endOfContents } from '../restart/end-of-contents.ts';
 import type { Run } from '../restart/found-pointers.ts';
 import type { WrittenSegmentReport } from '../restart/written-segment.ts';
 import {
@@ -41,7 +42,6 @@ import {
   type Patch,
   type SegmentJob,
 } from './dump-segment.ts';
-import { endOfContents } from './end-of-contents.ts';
 import { setChains, setOpcodes } from './fixup-blobs.ts';
 import type { SegmentFixups } from './fixup-plan.ts';
 import type { SettledInitialisers } from './initialisers.ts';

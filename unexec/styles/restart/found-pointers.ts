@@ -8,7 +8,6 @@
 
 import { hex } from '../../../formats/errors.ts';
 import type { MemoryImage } from '../../image.ts';
-import type { Stretch } from '../../macho/stretches.ts';
 import type { RunFacts } from '../../pointers/diagnose.ts';
 import {
   comparePointers,
@@ -20,6 +19,7 @@ import {
   scanPointers,
   type UnexplainedWord,
 } from '../../pointers.ts';
+import type { Stretch } from '../../stretches.ts';
 import { type PointerMap, pointerMap } from './pointer-map.ts';
 import { tellUnexplained } from './tell-unexplained.ts';
 import { wordsInto } from './words-into.ts';

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { endOfContents } from '../../../../unexec/styles/restart-macho/end-of-contents.ts';
+import { endOfContents } from '../../../../unexec/styles/restart/end-of-contents.ts';
 import { memoryOf } from '../../../support/synthetic-memory.ts';
 
 const START = 0x1_0000_0000n;

@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { firstEndingAfter, isWithin, joinStretches, type Stretch } from '../../../unexec/macho/stretches.ts';
+import { firstEndingAfter, isWithin, joinStretches, type Stretch } from '../../unexec/stretches.ts';
 
 const stretch = (start: number, end: number): Stretch => ({ start, end });
 
