@@ -5,15 +5,12 @@
  * @module
  */
 import { UnexecError } from './errors.ts';
-import { type FreezePoint, freezePointText, parseFreezePoint } from './freeze-point.ts';
+import { type FreezePoint, parseFreezePoint } from './freeze-point.ts';
 import type { ProcessImage } from './image.ts';
-import { rememberTerminal } from './linux/caller-terminal.ts';
-import { type Captured, capture } from './linux/capture.ts';
-import type { Tracee } from './linux/tracee.ts';
 import type { Step } from './restorer/steps.ts';
-import { DEFAULT_PATH, launch } from './sources/launch.ts';
-import { launchOptions } from './sources/launch-options.ts';
-import { type Reached, runToFreezePoint } from './sources/run-to-freeze-point.ts';
+import { DEFAULT_PATH } from './sources/launch.ts';
+import { openSource } from './sources/open-source.ts';
+import type { FrozenFrom, Source } from './sources/source.ts';
 import type { KernelFeatures } from './styles/resume/plan.ts';
 import { finishExecutable, type Progress, storeContents } from './styles/resume.ts';
 import { openTarget, type TargetFile } from './target-file.ts';
@@ -104,12 +101,14 @@ export interface FreezeReport {
 }
 
 /**
- * Starts a program, runs it to its freeze point and writes an executable that goes on from there.
+ * Brings a process to its freeze point and writes an executable that goes on from there.
+ *
+ * @param from a program to be started: a path, or a name in PATH
  *
  * @throws UnexecError with a stable `code`; several `reasons` at once when the process cannot be kept
  */
 export async function freeze(
-  program: string,
+  from: FrozenFrom,
   target: string,
   options: FreezeOptions = {},
 ): Promise<FreezeReport> {
@@ -123,23 +122,12 @@ export async function freeze(
   const point = parseFreezePoint(options.at ?? 'auto');
   const say = options.onPhase ?? (() => {});
   const file = await openTarget(target);
-  const restoreTerminal = rememberTerminal(options.stdio ?? [0, 1, 2]);
-  let tracee: Tracee | undefined;
-  let captured: Captured | undefined;
+  let source: Source | undefined;
   try {
-    // 1. Start the program, run it to its freeze point, stop every thread.
-    say('starting');
-    tracee = await launch(program, launchOptions(options));
-    say('running');
-    const reached = await runToFreezePoint(tracee, point);
-    const stoppedAt = performance.now();
-    await tracee.stopAll();
-
-    // 2. and 3. Capture; regions and malloc zones are named. From here on only `image.memory` touches
-    // the process.
-    say('capturing');
-    captured = capture(tracee, captureOptions(options, point, reached));
-    const { image } = captured;
+    // 1. to 3. A process that stands, captured: regions and malloc zones have names. From here on only
+    // `image.memory` touches it.
+    source = await openSource(from, { options, point, say });
+    const { image, reached, stoppedAt } = source;
 
     // 4. Refuse what cannot be kept, all reasons at once.
     refuse(image, options);
@@ -149,10 +137,7 @@ export async function freeze(
     const contentsAt = performance.now();
     const contents = await storeContents(image, file.handle, progressOf(options));
     const releasedAt = performance.now();
-    captured.release();
-    captured = undefined;
-    letGo(tracee, options);
-    tracee = undefined;
+    const pid = source.letGo();
 
     // The plan, and the file around the contents. Then the target is whole, or untouched.
     say('finishing');
@@ -177,41 +162,23 @@ export async function freeze(
     return {
       program: image.origin.program,
       target: file.path,
-      reached: reached.point,
+      reached,
       fileSize: written.fileSize,
       storedBytes: written.storedBytes,
       memoryBytes: written.memoryBytes,
       regions: image.regions.length,
       threads: image.threads.length,
       descriptors: image.files.reduce((sum, { descriptors }) => sum + descriptors.length, 0),
-      pid: options.leaveRunning === true ? image.origin.pid : undefined,
+      pid,
       milliseconds: timings({ startedAt, stoppedAt, contentsAt, releasedAt }),
       steps: written.steps,
     };
   } catch (error) {
     throw file.explain(error);
   } finally {
-    captured?.release();
-    tracee?.kill();
-    // A program that goes on keeps the terminal as it likes it.
-    if (options.leaveRunning !== true) restoreTerminal();
+    source?.release();
     await file.abandon();
   }
-}
-
-function captureOptions(
-  options: FreezeOptions,
-  point: FreezePoint,
-  reached: Reached,
-): Parameters<typeof capture>[1] {
-  return {
-    freezePoint: freezePointText(point),
-    request: reached.request === undefined ? undefined : { tid: reached.tid, address: reached.request },
-    atMain: reached.point === 'main',
-    drop: new Set(options.dropFds ?? []),
-    hangupSockets: options.hangupSockets ?? false,
-    watchedPaths: reached.watchedPaths,
-  };
 }
 
 function refuse(image: ProcessImage, options: FreezeOptions): void {
@@ -234,11 +201,6 @@ const progressOf =
     signal?.throwIfAborted();
     onProgress?.(done, total);
   };
-
-function letGo(tracee: Tracee, options: FreezeOptions): void {
-  if (options.leaveRunning === true) tracee.detach();
-  else tracee.kill();
-}
 
 const TRAINING_MILLISECONDS = 10_000;
 

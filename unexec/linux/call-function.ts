@@ -10,7 +10,8 @@ import { UnexecError } from '../errors.ts';
 import { Breakpoints } from './breakpoints.ts';
 import { ProcessMemory } from './memory.ts';
 import { getRegisters, setRegisters } from './ptrace.ts';
-import { SIGNAL, type Stop, type Tracee } from './tracee.ts';
+import { SIGNAL, type Stop } from './stop.ts';
+import type { Tracee } from './tracee.ts';
 
 export interface FunctionCall {
   /** Address of the function, which takes no arguments. */

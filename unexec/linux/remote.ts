@@ -8,7 +8,7 @@ import { UnexecError } from '../errors.ts';
 import type { Registers } from '../image.ts';
 import { ptrace, waitpid } from './libc.ts';
 import { getRegisters, getSignalMask, must, PTRACE, setRegisters, setSignalMask } from './ptrace.ts';
-import { SIGNAL } from './tracee.ts';
+import { SIGNAL } from './stop.ts';
 
 const WALL = 0x40000000;
 const NO_SYSTEM_CALL = 0xffff_ffff_ffff_ffffn;

@@ -14,7 +14,7 @@ import type { ProcessMemory } from './memory.ts';
 import { readProc } from './proc.ts';
 import { getRegisterSet, getSignalInfo, NT_X86_XSTATE, PTRACE, peekPendingSignals } from './ptrace.ts';
 import type { RemoteThread } from './remote.ts';
-import { SIGNAL, type Stop } from './tracee.ts';
+import { SIGNAL, type Stop } from './stop.ts';
 
 const SYS_sigaltstack = 131;
 const SYS_prctl = 157;

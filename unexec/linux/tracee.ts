@@ -9,20 +9,9 @@ import { setImmediate as immediate, setTimeout as sleep } from 'node:timers/prom
 import { UnexecError } from '../errors.ts';
 import { ERRNO, errnoName } from './errno.ts';
 import { ptrace, waitpid } from './libc.ts';
-import { readProc, readStatus, threadState } from './proc.ts';
-import {
-  getEventMessage,
-  getRegisters,
-  getSyscallInfo,
-  must,
-  PTRACE,
-  PTRACE_EVENT,
-  PTRACE_O,
-  setRegisters,
-} from './ptrace.ts';
-
-/** Signal numbers that matter here (asm/signal.h, the same on x86-64 and AArch64). */
-export const SIGNAL = { SIGTRAP: 5, SIGKILL: 9, SIGSTOP: 19, SIGWINCH: 28 } as const;
+import { threadState } from './proc.ts';
+import { getRegisters, must, PTRACE, setRegisters } from './ptrace.ts';
+import { decodeStop, SIGNAL, type Stop } from './stop.ts';
 
 /** How long a wait for stops lasts before it is looked at what may have come to pass without one. */
 const STOP_CHECK_MILLISECONDS = 50;
@@ -31,20 +20,6 @@ const WALL = 0x40000000;
 const NO_SYSTEM_CALL = 0xffff_ffff_ffff_ffffn;
 /** Length of the `syscall` instruction. */
 const SYSCALL_LENGTH = 2n;
-
-export type Stop = { readonly tid: number } & (
-  | { readonly type: 'exec' }
-  | { readonly type: 'syscall-entry'; readonly nr: number; readonly args: readonly bigint[] }
-  | { readonly type: 'syscall-exit'; readonly result: bigint }
-  | { readonly type: 'signal'; readonly signal: number }
-  | { readonly type: 'new-thread'; readonly child: number }
-  | { readonly type: 'new-process'; readonly child: number }
-  | { readonly type: 'vfork-done' }
-  | { readonly type: 'interrupted' }
-  | { readonly type: 'group-stop'; readonly signal: number }
-  | { readonly type: 'exiting' }
-  | { readonly type: 'ended'; readonly how: string }
-);
 
 interface TracedThread {
   readonly tid: number;
@@ -55,40 +30,16 @@ interface TracedThread {
 /** How a stopped thread goes on. */
 export type Continue = 'run' | 'to-syscall';
 
-export interface SeizeOptions {
-  /** The tracee dies with this process, even when that is killed. */
-  readonly exitKill: boolean;
-  readonly signal?: AbortSignal | undefined;
-}
-
+/** Made by `seizeChild` and `seizeProcess`. */
 export class Tracee {
   readonly pid: number;
   readonly threads = new Map<number, TracedThread>();
   readonly #abort: AbortSignal | undefined;
   #lastYield = performance.now();
 
-  private constructor(pid: number, abort: AbortSignal | undefined) {
+  constructor(pid: number, abort: AbortSignal | undefined) {
     this.pid = pid;
     this.#abort = abort;
-  }
-
-  /** Starts to trace a process with one thread, which goes on running. */
-  static seize(pid: number, options: SeizeOptions): Tracee {
-    const flags =
-      PTRACE_O.TRACESYSGOOD |
-      PTRACE_O.TRACEEXEC |
-      PTRACE_O.TRACECLONE |
-      PTRACE_O.TRACEFORK |
-      PTRACE_O.TRACEVFORK |
-      PTRACE_O.TRACEVFORKDONE |
-      PTRACE_O.TRACEEXIT |
-      (options.exitKill ? PTRACE_O.EXITKILL : 0);
-    const seized = ptrace(PTRACE.SEIZE, pid, 0, flags);
-    if (seized === -ERRNO.EPERM) throw notPermitted(pid);
-    must('traced', pid, seized);
-    const tracee = new Tracee(pid, options.signal);
-    tracee.threads.set(pid, { tid: pid, stop: undefined });
-    return tracee;
   }
 
   /** Every thread stands. */
@@ -138,43 +89,18 @@ export class Tracee {
       }
       return { type: 'ended', tid: thread.tid, how: 'vanished' };
     }
-    const stop = this.#decode(thread.tid, waited.status);
+    const stop = decodeStop(thread.tid, waited.status);
     if (stop.type === 'ended') this.threads.delete(thread.tid);
     else thread.stop = stop;
+    if (stop.type === 'new-thread') this.add(stop.child);
+    if (stop.type === 'exec') {
+      for (const other of [...this.threads.keys()]) if (other !== this.pid) this.threads.delete(other);
+    }
     return stop;
   }
 
-  #decode(tid: number, status: number): Stop {
-    if ((status & 0x7f) === 0) return { type: 'ended', tid, how: `exit status ${(status >> 8) & 0xff}` };
-    if ((status & 0xff) !== 0x7f) return { type: 'ended', tid, how: `signal ${status & 0x7f}` };
-    const signal = (status >> 8) & 0xff;
-    switch (status >> 16) {
-      case PTRACE_EVENT.EXEC:
-        for (const other of [...this.threads.keys()]) if (other !== this.pid) this.threads.delete(other);
-        return { type: 'exec', tid };
-      case PTRACE_EVENT.CLONE: {
-        const child = getEventMessage(tid);
-        this.#add(child);
-        return { type: 'new-thread', tid, child };
-      }
-      case PTRACE_EVENT.FORK:
-      case PTRACE_EVENT.VFORK:
-        return { type: 'new-process', tid, child: getEventMessage(tid) };
-      case PTRACE_EVENT.VFORK_DONE:
-        return { type: 'vfork-done', tid };
-      case PTRACE_EVENT.EXIT:
-        return { type: 'exiting', tid };
-      case PTRACE_EVENT.STOP:
-        return signal === SIGNAL.SIGTRAP ? { type: 'interrupted', tid } : { type: 'group-stop', tid, signal };
-    }
-    if (signal !== (SIGNAL.SIGTRAP | 0x80)) return { type: 'signal', tid, signal };
-    const info = getSyscallInfo(tid);
-    return info.entry
-      ? { type: 'syscall-entry', tid, nr: info.nr, args: info.args }
-      : { type: 'syscall-exit', tid, result: info.result };
-  }
-
-  #add(tid: number): void {
+  /** A thread that is traced, and runs. */
+  add(tid: number): void {
     if (!this.threads.has(tid)) this.threads.set(tid, { tid, stop: undefined });
   }
 
@@ -299,30 +225,5 @@ export class Tracee {
       }
     }
     this.threads.clear();
-  }
-}
-
-/** Which of the reasons of ptrace(2) for EPERM it is, as far as /proc tells. */
-function notPermitted(pid: number): UnexecError {
-  const tracer = readStatus(pid).get('TracerPid') ?? '0';
-  if (tracer !== '0') {
-    return new UnexecError('ALREADY_TRACED', `process ${pid} is traced by process ${tracer} already`, {
-      hint: 'end the debugger or strace that holds it',
-    });
-  }
-  const scope = yamaScope();
-  return new UnexecError('PTRACE_NOT_PERMITTED', `process ${pid} may not be traced`, {
-    hint:
-      scope >= 2
-        ? `kernel.yama.ptrace_scope is ${scope}; it must be 0 or 1: sysctl kernel.yama.ptrace_scope=1`
-        : 'a container may forbid it: docker run --cap-add SYS_PTRACE, or a seccomp profile that allows ptrace',
-  });
-}
-
-function yamaScope(): number {
-  try {
-    return Number(readProc('/proc/sys/kernel/yama/ptrace_scope'));
-  } catch {
-    return 0; // a kernel without Yama
   }
 }

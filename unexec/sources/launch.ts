@@ -11,7 +11,8 @@ import { UnexecError } from '../errors.ts';
 import { spawn, syscall } from '../linux/libc.ts';
 import { O } from '../linux/open-flags.ts';
 import { readProc } from '../linux/proc.ts';
-import { Tracee } from '../linux/tracee.ts';
+import { seizeChild } from '../linux/seize.ts';
+import type { Tracee } from '../linux/tracee.ts';
 import { alignHeap } from './align-heap.ts';
 
 /** Descriptor of the pipe in the shell: one digit, as POSIX shells take no more. */
@@ -62,7 +63,7 @@ export async function launch(program: string, options: LaunchOptions): Promise<T
         [GATE, reader],
       ]),
     );
-    tracee = Tracee.seize(pid, { exitKill: true, signal: options.signal });
+    tracee = seizeChild(pid, options.signal);
     writeSync(writer, '\n');
     await runToExec(tracee, path);
     alignHeap(tracee.pid);

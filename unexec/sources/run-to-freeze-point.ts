@@ -11,7 +11,8 @@ import { Breakpoints } from '../linux/breakpoints.ts';
 import { allThreadsSleep, waitsForInput } from '../linux/input-wait.ts';
 import { ProcessMemory } from '../linux/memory.ts';
 import { readProcLink } from '../linux/proc.ts';
-import { SIGNAL, type Stop, type Tracee } from '../linux/tracee.ts';
+import { SIGNAL, type Stop } from '../linux/stop.ts';
+import type { Tracee } from '../linux/tracee.ts';
 import { FunctionAim } from './function-aim.ts';
 import { type Call, OutputSearch } from './output-search.ts';
 

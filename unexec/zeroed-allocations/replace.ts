@@ -25,7 +25,8 @@ import { findModules } from '../linux/modules.ts';
 import { parseSmaps, readAuxv, readProc } from '../linux/proc.ts';
 import { nameRegions } from '../linux/regions.ts';
 import { RemoteThread } from '../linux/remote.ts';
-import { SIGNAL, type Tracee } from '../linux/tracee.ts';
+import { SIGNAL } from '../linux/stop.ts';
+import type { Tracee } from '../linux/tracee.ts';
 import { symbolsNamed } from '../module-symbols.ts';
 import { ZEROED_X86_64 } from './x86_64.ts';
 

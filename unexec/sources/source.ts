@@ -1,0 +1,39 @@
+/**
+ * Where a process comes from: what each kind of source gives, and all that a style knows of it.
+ *
+ * @module
+ */
+import type { FreezeOptions } from '../freeze.ts';
+import type { FreezePoint } from '../freeze-point.ts';
+import type { ProcessImage } from '../image.ts';
+
+/** A process that stands, captured. */
+export interface Source {
+  readonly image: ProcessImage;
+  /** The freeze point that was reached: of `auto`, which one. */
+  readonly reached: FreezePoint['type'];
+  /** When every thread stood (performance.now()). */
+  readonly stoppedAt: number;
+  /**
+   * Contents have been read, and `image.memory` ends here: the process goes on, or is ended.
+   *
+   * @returns the pid of a process that goes on
+   */
+  letGo(): number | undefined;
+  /**
+   * Gives up all that is held; after `letGo` nothing is left to do. A process that we started is ended, one that
+   * we found goes on.
+   */
+  release(): void;
+}
+
+/** What is frozen: a program to be started (a path, or a name in PATH). */
+export type FrozenFrom = string;
+
+/** How a source says what it does. */
+export interface Opening {
+  readonly options: FreezeOptions;
+  readonly point: FreezePoint;
+  /** What is done next. */
+  readonly say: (phase: 'starting' | 'running' | 'capturing') => void;
+}

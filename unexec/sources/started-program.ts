@@ -1,0 +1,62 @@
+/**
+ * A program that we start and run to its freeze point.
+ *
+ * @module
+ */
+import { rememberTerminal } from '../linux/caller-terminal.ts';
+import type { Captured } from '../linux/capture.ts';
+import type { Tracee } from '../linux/tracee.ts';
+import { captureReached } from './capture-reached.ts';
+import { launch } from './launch.ts';
+import { launchOptions } from './launch-options.ts';
+import { runToFreezePoint } from './run-to-freeze-point.ts';
+import type { Opening, Source } from './source.ts';
+
+/**
+ * Starts a program and stops it at its freeze point.
+ *
+ * @throws UnexecError as `launch`, `runToFreezePoint` and `capture`
+ */
+export async function startedProgram(program: string, { options, point, say }: Opening): Promise<Source> {
+  const restoreTerminal = rememberTerminal(options.stdio ?? [0, 1, 2]);
+  let tracee: Tracee | undefined;
+  let captured: Captured | undefined;
+  let goesOn = false;
+  const release = (): void => {
+    captured?.release();
+    captured = undefined;
+    tracee?.kill();
+    tracee = undefined;
+    // A program that goes on keeps the terminal as it likes it.
+    if (!goesOn) restoreTerminal();
+  };
+  try {
+    say('starting');
+    tracee = await launch(program, launchOptions(options));
+    say('running');
+    const reached = await runToFreezePoint(tracee, point);
+    const stoppedAt = performance.now();
+    await tracee.stopAll();
+    say('capturing');
+    captured = captureReached(tracee, point, reached, options);
+    const { pid } = tracee;
+    return {
+      image: captured.image,
+      reached: reached.point,
+      stoppedAt,
+      letGo: () => {
+        captured?.release();
+        captured = undefined;
+        goesOn = options.leaveRunning === true;
+        if (goesOn) tracee?.detach();
+        else tracee?.kill();
+        tracee = undefined;
+        return goesOn ? pid : undefined;
+      },
+      release,
+    };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
