@@ -42,6 +42,7 @@ export const PACKAGES = [
   { name: 'elfutils', proof: '/usr/bin/eu-elflint', neededFor: ['test'] },
   { name: 'llvm', proof: '/usr/bin/llvm-readobj', neededFor: ['test'] },
   { name: 'llvm-19', proof: '/usr/bin/llvm-objdump-19', neededFor: ['test'] },
+  { name: 'lz4', proof: '/usr/bin/lz4', neededFor: ['test'] },
   { name: 'lldb-19', proof: '/usr/bin/lldb-19', neededFor: ['test'] },
   { name: 'gdb', proof: '/usr/bin/gdb', neededFor: ['test', 'bench'] },
   { name: 'util-linux', proof: '/usr/bin/setpriv', neededFor: ['test', 'bench'] },

@@ -39,6 +39,8 @@ interface Piece {
 const PAGE = 4096;
 /** Bytes of `: ESOCKTNOSUPPORT`, the longest, rounded up. */
 const ERRNO_ENTRY = 32;
+/** Exit status of an image that cannot resume. */
+const CANNOT_RESUME = 125;
 
 export class RestoreProgram {
   readonly steps: Step[] = [];
@@ -105,7 +107,7 @@ export class RestoreProgram {
 
   /**
    * Steps that run only where the condition holds. The condition is one of the operations that skip
-   * (COMPARE, AT_MOST, CPUID, XGETBV), with its arguments up to the count of steps to skip.
+   * (COMPARE, AT_MOST, CPUID, XGETBV, LZ4), with its arguments up to the count of steps to skip.
    */
   when(
     op: OpName,
@@ -192,6 +194,7 @@ export class RestoreProgram {
     setSlot(SLOT.PREFIX, resolve(prefixRef));
     setSlot(SLOT.PREFIX_LENGTH, BigInt(Buffer.byteLength(prefix)));
     setSlot(SLOT.ERRNO_COUNT, BigInt(errnos.length / ERRNO_ENTRY));
+    setSlot(SLOT.EXIT_STATUS, BigInt(CANNOT_RESUME));
     return {
       bytes,
       steps: { address: address + BigInt(stepsAt), size: this.steps.length * stepStruct.size },

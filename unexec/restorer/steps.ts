@@ -24,7 +24,16 @@ export const OP = {
   CLONE: 12,
   AWAIT: 13,
   SIGRETURN: 14,
+  /**
+   * Fails, as a required step does: one line, and then the step in SLOT.FALLBACK, or the end. Where a0 is
+   * -errno (a kept result), the line ends with the name of that error.
+   */
   FAIL: 15,
+  /**
+   * Decompresses the LZ4 block of a1 bytes at a0 into exactly a3 bytes at a2. A block that is anything but
+   * that fails (required), or skips a4 steps; in any case nothing outside of both is read or written.
+   */
+  LZ4: 16,
 } as const;
 export type OpName = keyof typeof OP;
 
@@ -47,7 +56,11 @@ export const SLOT = {
   PREFIX: 13,
   PREFIX_LENGTH: 14,
   ERRNO_COUNT: 15,
-  FIRST_FREE: 16,
+  /** Address of the step at which the program goes on, once, after a failure; 0: it ends. */
+  FALLBACK: 16,
+  /** With which it ends then. */
+  EXIT_STATUS: 17,
+  FIRST_FREE: 18,
 } as const;
 /** Slots fill one page, less the last 128 bytes, which the restorer needs for its message. */
 export const SLOT_COUNT = 0xf80 / 8;

@@ -14,7 +14,7 @@
  * of mask is set, argument i is the number of a slot and stands for its value (bit 6: nr).
  *
  * Facts: System V ABI for x86-64, 3.4.1 (the stack of a new process); syscall(2); Intel SDM volume 2
- * (CPUID, XGETBV).
+ * (CPUID, XGETBV); the LZ4 block format description 1.6.3 (lz4_Block_format.md).
  */
         .intel_syntax noprefix
         .text
@@ -34,11 +34,12 @@
         .set SLOT_PREFIX, 8 * 13
         .set SLOT_PREFIX_LENGTH, 8 * 14
         .set SLOT_ERRNO_COUNT, 8 * 15
+        .set SLOT_FALLBACK, 8 * 16
+        .set SLOT_EXIT_STATUS, 8 * 17
         .set IOVEC, 0xf80                       # last 128 bytes of the slot page
 
         .set STEP, 64
         .set REQUIRED, 1
-        .set EXIT_CANNOT_RESUME, 125
 
         .set AT_PLATFORM, 15
         .set AT_BASE_PLATFORM, 24
@@ -281,9 +282,144 @@ op_sigreturn:
         mov     eax, SYS_rt_sigreturn
         syscall
 
-# One line: prefix, name of the step, and the name of the error when rax is one.
+# The LZ4 block of a1 bytes at a0 becomes exactly a3 bytes at a2; otherwise fail (required) or skip a4
+# steps. Whatever the block holds, nothing outside of either is read or written: what is copied 16 bytes
+# at a time ends at least as many before the end of both.
+# r13: the block, r14: its end, rdi: what is written, r15: its end, r9: its start
+op_lz4:
+        mov     r13, rdi
+        lea     r14, [rdi + rsi]
+        mov     rdi, rdx
+        mov     r9, rdx
+        lea     r15, [rdx + r10]
+
+        .macro extend register                  # a length of 15 goes on in bytes, to the first below 255
+        cmp     \register, 15
+        jne     2f
+1:
+        cmp     r13, r14
+        jae     .Lcorrupt
+        movzx   edx, byte ptr [r13]
+        inc     r13
+        add     \register, rdx
+        cmp     edx, 255
+        je      1b
+2:
+        .endm
+
+.Lsequence:
+        cmp     r13, r14
+        jae     .Lcorrupt
+        movzx   ebp, byte ptr [r13]             # token: length of the literals, length of the match
+        inc     r13
+        mov     ecx, ebp
+        shr     ecx, 4
+        extend  rcx
+        mov     rax, r14
+        sub     rax, r13
+        cmp     rcx, rax
+        ja      .Lcorrupt
+        mov     rdx, r15
+        sub     rdx, rdi
+        cmp     rcx, rdx
+        ja      .Lcorrupt
+        test    rcx, rcx
+        jz      .Lmatch
+        cmp     rax, rdx
+        cmova   rax, rdx                        # the room that both have
+        lea     rdx, [rcx + 15]
+        mov     rsi, r13
+        add     r13, rcx
+        cmp     rdx, rax
+        ja      .Lliterals_exact
+        lea     rdx, [rdi + rcx]
+.Lliterals:
+        movups  xmm0, [rsi]
+        movups  [rdi], xmm0
+        add     rsi, 16
+        add     rdi, 16
+        cmp     rdi, rdx
+        jb      .Lliterals
+        mov     rdi, rdx
+        jmp     .Lmatch
+.Lliterals_exact:
+        rep movsb
+.Lmatch:
+        cmp     r13, r14                        # the last sequence has no match
+        je      .Ldecompressed
+        mov     rax, r14
+        sub     rax, r13
+        cmp     rax, 2
+        jb      .Lcorrupt
+        movzx   eax, word ptr [r13]             # how far back the match begins
+        add     r13, 2
+        test    eax, eax
+        jz      .Lcorrupt
+        mov     rdx, rdi
+        sub     rdx, r9
+        cmp     rax, rdx
+        ja      .Lcorrupt
+        and     ebp, 15
+        extend  rbp
+        add     rbp, 4
+        mov     rdx, r15
+        sub     rdx, rdi
+        cmp     rbp, rdx
+        ja      .Lcorrupt
+# A match nearer than 16 bytes repeats itself: copied once, it may be copied from twice as far.
+.Lnear:
+        cmp     rax, 16
+        jae     .Lfar
+        mov     rcx, rax
+        cmp     rcx, rbp
+        cmova   rcx, rbp
+        sub     rbp, rcx
+        mov     rsi, rdi
+        sub     rsi, rax
+.Lbyte:
+        mov     dl, [rsi]
+        mov     [rdi], dl
+        inc     rsi
+        inc     rdi
+        dec     rcx
+        jnz     .Lbyte
+        add     rax, rax
+        test    rbp, rbp
+        jnz     .Lnear
+        jmp     .Lsequence
+.Lfar:
+        mov     rsi, rdi
+        sub     rsi, rax
+        mov     rdx, r15
+        sub     rdx, rdi
+        lea     rax, [rbp + 15]
+        cmp     rax, rdx
+        ja      .Lmatch_exact
+        add     rbp, rdi
+.Lcopy:
+        movups  xmm0, [rsi]
+        movups  [rdi], xmm0
+        add     rsi, 16
+        add     rdi, 16
+        cmp     rdi, rbp
+        jb      .Lcopy
+        mov     rdi, rbp
+        jmp     .Lsequence
+.Lmatch_exact:
+        mov     rcx, rbp
+        rep movsb
+        jmp     .Lsequence
+.Ldecompressed:
+        cmp     rdi, r15
+        je      advance
+.Lcorrupt:
+        mov     rdx, r8
+        jmp     otherwise
+
+# One line: prefix, name of the step, and the name of the error when a0 is one (a result, -errno). Then
+# the program goes on at the step in SLOT_FALLBACK, once; without one it ends with SLOT_EXIT_STATUS.
 op_fail:
-        xor     eax, eax
+        mov     rax, rdi
 fail:
         mov     r13, rax
         lea     r14, [r12 + IOVEC]
@@ -329,7 +465,12 @@ fail:
         mov     edi, 2
         mov     eax, SYS_writev
         syscall
-        mov     edi, EXIT_CANNOT_RESUME
+        xor     eax, eax
+        xchg    rax, [r12 + SLOT_FALLBACK]
+        mov     rbx, rax
+        test    rax, rax
+        jnz     next
+        mov     rdi, [r12 + SLOT_EXIT_STATUS]
         mov     eax, SYS_exit_group
         syscall
 
@@ -353,3 +494,4 @@ table:                                          # in the order of OP in steps.ts
         .word   op_await - table
         .word   op_sigreturn - table
         .word   op_fail - table
+        .word   op_lz4 - table

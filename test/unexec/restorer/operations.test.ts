@@ -4,9 +4,11 @@
  *
  * @module
  */
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import test from 'ava';
 import fc from 'fast-check';
+import { decompressLz4, Lz4Compressor, lz4Bound } from '../../../formats/lz4.ts';
 import type { RestoreProgram } from '../../../unexec/restorer/program.ts';
 import { type OpName, SLOT, type Slot, type StepArgument } from '../../../unexec/restorer/steps.ts';
 import { keepArguments } from '../../../unexec/styles/resume/arguments.ts';
@@ -611,4 +613,156 @@ test('FAIL says its name and ends with 125', t => {
   t.is(status, 125);
   t.is(stderr, `${PREFIX}this cannot be (näher: §1)\n`);
   t.is(stdout.length, 0);
+});
+
+test('FAIL names the error that an earlier step has kept, and ends with the status that is set', t => {
+  const { status, stderr } = runRestore(program => {
+    const result = program.slot();
+    const options = { bestEffort: true, into: result };
+    program.syscall('close', NR.close, [999], options);
+    program.operation('SET', 'status', [127, 0, 0], { into: slot(SLOT.EXIT_STATUS) });
+    program.operation('FAIL', 'the file', [result]);
+  });
+  t.is(status, 127);
+  t.is(stderr, `${PREFIX}the file: EBADF\n`);
+});
+
+test('a failure leads to the fallback, once', t => {
+  const { status, stderr, stdout } = runRestore(program => {
+    program.operation('SET', 'fall back', [{ label: 'fallback' }, 0, 0], { into: slot(SLOT.FALLBACK) });
+    program.syscall('close', NR.close, [999]);
+    print(program, program.string('never'), 5);
+    program.labelNext('fallback');
+    print(program, program.string('other'), 5);
+    program.operation('FAIL', 'the fallback', []);
+  });
+  t.is(status, 125);
+  t.is(stdout.toString(), 'other');
+  t.is(stderr, `${PREFIX}close: EBADF\n${PREFIX}the fallback\n`);
+});
+
+// LZ4
+
+const compressor = new Lz4Compressor();
+
+function compress(bytes: Uint8Array): Uint8Array {
+  const into = new Uint8Array(lz4Bound(bytes.length));
+  return into.slice(0, compressor.compress(bytes, into));
+}
+
+const MARGIN = 64;
+
+/**
+ * Decompresses blocks one after the other, each from the very end of a mapping to the very end of one: what reads or
+ * writes behind it is killed. Prints for each whether it was sound, and what is there, with a margin before it.
+ */
+function runBlocks(blocks: readonly { readonly block: Uint8Array; readonly size: number }[]) {
+  const room = 64 << 10;
+  const from = SOMEWHERE;
+  const to = SOMEWHERE + 0x100_0000n;
+  const ended = runRestore(program => {
+    for (const address of [from, to]) {
+      const map = [address, room, PROT_ALL, MAP_PRIVATE_FIXED_ANONYMOUS, -1, 0];
+      program.syscall('map', NR.mmap, map);
+    }
+    const sound = program.string('+');
+    const corrupt = program.string('-');
+    for (const { block, size } of blocks) {
+      const at = from + BigInt(room - block.length);
+      const into = to + BigInt(room - size);
+      program.operation('COPY', 'block', [at, program.data(block, 1), block.length]);
+      program.operation('COPY', 'clear', [into - BigInt(MARGIN), to, size + MARGIN]);
+      program.when(
+        'LZ4',
+        'decompress',
+        [at, block.length, into, size],
+        () => print(program, sound, 1),
+        () => print(program, corrupt, 1),
+      );
+      print(program, into - BigInt(MARGIN), size + MARGIN);
+    }
+    exit(program, 0);
+  });
+  let at = 0;
+  const results = blocks.map(({ size }) => {
+    const verdict = ended.stdout.toString('latin1', at, at + 1);
+    const margin = ended.stdout.subarray(at + 1, at + 1 + MARGIN);
+    const bytes = ended.stdout.subarray(at + 1 + MARGIN, at + 1 + MARGIN + size);
+    at += 1 + MARGIN + size;
+    return { verdict, margin, bytes };
+  });
+  return { ...ended, results };
+}
+
+/** Literals and repetitions of all lengths and distances. */
+const repetitive = fc
+  .array(fc.tuple(fc.uint8Array({ maxLength: 40 }), fc.integer({ min: 1, max: 70 }), fc.nat({ max: 400 })), {
+    maxLength: 12,
+  })
+  .map(parts => {
+    const bytes: number[] = [];
+    for (const [fresh, distance, length] of parts) {
+      bytes.push(...fresh);
+      for (let i = 0; i < length; i++) bytes.push(bytes[bytes.length - distance] ?? 1);
+    }
+    return Uint8Array.from(bytes);
+  });
+
+test('LZ4 decompresses what was compressed, and touches nothing around it', t => {
+  const samples = fc.sample(repetitive, { numRuns: 300, seed: 7 });
+  samples.push(new Uint8Array(), Uint8Array.of(1), new Uint8Array(60_000), randomBytes(50_000));
+  const { results, stderr, status } = runBlocks(
+    samples.map(bytes => ({ block: compress(bytes), size: bytes.length })),
+  );
+  t.deepEqual([stderr, status], ['', 0]);
+  for (const [i, { verdict, margin, bytes }] of results.entries()) {
+    t.is(verdict, '+');
+    t.true(margin.every(byte => byte === 0));
+    t.true(bytes.equals(samples[i] ?? bytes), `sample ${i}`);
+  }
+});
+
+test('LZ4 finds every block corrupt that our reader does, and touches nothing around its place', t => {
+  const change = fc.tuple(fc.nat(), fc.nat({ max: 255 }));
+  const samples = fc.sample(fc.tuple(repetitive, fc.array(change, { maxLength: 3 }), fc.nat({ max: 9 })), {
+    numRuns: 400,
+    seed: 11,
+  });
+  const damaged = samples.map(([bytes, changes, cut]) => {
+    const block = compress(bytes);
+    for (const [at, value] of changes) block[at % block.length] = value;
+    return { block: block.subarray(0, Math.max(0, block.length - (cut > 6 ? cut : 0))), size: bytes.length };
+  });
+  const expected = damaged.map(({ block, size }) => {
+    const into = Buffer.alloc(size);
+    try {
+      decompressLz4(block, into);
+      return into;
+    } catch {
+      return undefined;
+    }
+  });
+  t.true(expected.filter(bytes => bytes === undefined).length > 100);
+  const { results, stderr, status } = runBlocks(damaged);
+  t.deepEqual([stderr, status], ['', 0]);
+  for (const [i, { verdict, margin, bytes }] of results.entries()) {
+    const sound = expected[i];
+    t.is(verdict, sound === undefined ? '-' : '+', `sample ${i}`);
+    t.true(margin.every(byte => byte === 0));
+    if (sound !== undefined) t.true(bytes.equals(sound), `sample ${i}`);
+  }
+});
+
+test('a required LZ4 fails when its block is corrupt', t => {
+  const { status, stderr } = runRestore(program => {
+    const into = program.writable(new Uint8Array(8));
+    program.operation('LZ4', 'contents of the heap are damaged', [
+      program.data(Uint8Array.of(0xf0)),
+      1,
+      into,
+      8,
+    ]);
+  });
+  t.is(status, 125);
+  t.is(stderr, `${PREFIX}contents of the heap are damaged\n`);
 });
