@@ -48,6 +48,9 @@ export const PACKAGES = [
   { name: 'util-linux', proof: '/usr/bin/setpriv', neededFor: ['test', 'bench'] },
   { name: 'bsdutils', proof: '/usr/bin/script', neededFor: ['test'] },
   { name: 'procps', proof: '/usr/bin/ps', neededFor: ['test'] },
+  // Other machines, emulated.
+  { name: 'qemu-system-x86', proof: '/usr/bin/qemu-system-x86_64', neededFor: ['test'] },
+  { name: 'qemu-system-arm', proof: '/usr/bin/qemu-system-aarch64', neededFor: ['test'] },
   // What shows the page map.
   { name: 'chromium', proof: '/usr/bin/chromium', neededFor: ['test'] },
 ];
