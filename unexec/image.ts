@@ -8,9 +8,10 @@
  * @module
  */
 import type { Reason } from './errors.ts';
+import type { Arch, MachineState, RegisterName } from './machine-state.ts';
 import type { MallocZone } from './zones.ts';
 
-export type Arch = 'x86_64' | 'aarch64';
+export * from './machine-state.ts';
 
 /** Page size of the architectures that we write for; both run with 4 KiB here. */
 export const PAGE = 4096;
@@ -190,9 +191,8 @@ export interface Thread {
   readonly tid: number;
   /** comm, at most 15 bytes. */
   readonly name: string;
-  readonly registers: Registers;
-  /** The XSAVE area in the standard format, header and all (NT_X86_XSTATE). */
-  readonly xstate: Uint8Array;
+  /** Registers, those of floating point and vectors too. */
+  readonly machine: MachineState;
   readonly signalMask: bigint;
   readonly altStack: AltStack;
   /** set_tid_address(2): where the kernel stores 0 at the thread's end; 0n if nowhere. */
@@ -202,46 +202,11 @@ export interface Thread {
   readonly rseq: Rseq | undefined;
   /** Addresses of 32-bit words that hold the tid, and must hold the new one. */
   readonly tidWords: readonly bigint[];
-  /** Registers that hold it, likewise. */
+  /** Registers of `machine` that hold it, likewise. */
   readonly tidRegisters: readonly RegisterName[];
   /** siginfo_t (128 bytes) of each signal that waits for this thread. */
   readonly pendingSignals: readonly Uint8Array[];
 }
-
-/** x86-64 general registers by their names in `struct user_regs_struct`. */
-export type Registers = Readonly<Record<RegisterName, bigint>>;
-
-/** In the order of `struct user_regs_struct` (sys/user.h). */
-export const REGISTER_NAMES = [
-  'r15',
-  'r14',
-  'r13',
-  'r12',
-  'rbp',
-  'rbx',
-  'r11',
-  'r10',
-  'r9',
-  'r8',
-  'rax',
-  'rcx',
-  'rdx',
-  'rsi',
-  'rdi',
-  'orig_rax',
-  'rip',
-  'cs',
-  'eflags',
-  'rsp',
-  'ss',
-  'fs_base',
-  'gs_base',
-  'ds',
-  'es',
-  'fs',
-  'gs',
-] as const;
-export type RegisterName = (typeof REGISTER_NAMES)[number];
 
 export interface AltStack {
   readonly sp: bigint;

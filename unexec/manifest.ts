@@ -4,7 +4,13 @@
  *
  * @module
  */
-import type { KernelIdentity, ProcessImage, RegionKind } from './image.ts';
+import {
+  type KernelIdentity,
+  type ProcessImage,
+  programCounter,
+  type RegionKind,
+  stackPointer,
+} from './image.ts';
 
 /** Types of the notes with owner `unexec`. */
 export const NOTE = { MANIFEST: 1, ZONES: 2 } as const;
@@ -31,8 +37,8 @@ export interface Manifest {
   readonly threads: readonly {
     readonly tid: number;
     readonly name: string;
-    readonly rip: string;
-    readonly rsp: string;
+    readonly pc: string;
+    readonly sp: string;
   }[];
   readonly descriptors: readonly { readonly fds: readonly number[]; readonly what: string }[];
   readonly regions: readonly ManifestRegion[];
@@ -129,11 +135,11 @@ export function resumeManifest(image: ProcessImage, facts: ManifestFacts): Manif
     cpu: { features: facts.features, xcr0: hex(origin.cpu.xcr0) },
     cwd: image.cwd,
     modules: image.modules.map(({ path, start, buildId }) => ({ path, start: hex(start), buildId })),
-    threads: image.threads.map(({ tid, name, registers }) => ({
-      tid,
-      name,
-      rip: hex(registers.rip),
-      rsp: hex(registers.rsp),
+    threads: image.threads.map(thread => ({
+      tid: thread.tid,
+      name: thread.name,
+      pc: hex(programCounter(thread)),
+      sp: hex(stackPointer(thread)),
     })),
     descriptors: image.files.map(({ descriptors, what }) => ({
       fds: descriptors.map(({ fd }) => fd),

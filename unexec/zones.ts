@@ -5,15 +5,7 @@
  *
  * @module
  */
-import {
-  type AddressLayout,
-  endOf,
-  type MemoryReader,
-  type Module,
-  PAGE,
-  type Region,
-  type Registers,
-} from './image.ts';
+import { type AddressLayout, endOf, type MemoryReader, type Module, PAGE, type Region } from './image.ts';
 import { mainArenaZones, threadArenaZones } from './zones/arena-zones.ts';
 import { boundedReader } from './zones/bounded-reader.ts';
 import { findArenas } from './zones/glibc-malloc.ts';
@@ -72,7 +64,8 @@ export interface ZoneView {
 }
 
 export interface ZoneThread {
-  readonly registers: Pick<Registers, 'rsp' | 'fs_base'>;
+  readonly stackPointer: bigint;
+  readonly threadPointer: bigint;
 }
 
 /**

@@ -76,7 +76,8 @@ function liveView(pid: number, memory: number, output: string): ZoneView {
     regions,
     modules: modulesOf(regions),
     threads: readdirSync(`/proc/${pid}/task`).map(tid => ({
-      registers: { rsp: stackPointer(pid, tid), fs_base: fsBase(tid, output) },
+      stackPointer: stackPointer(pid, tid),
+      threadPointer: fsBase(tid, output),
     })),
     layout: { startBrk, brk: heap === undefined ? startBrk : endOf(heap) },
     memory: {

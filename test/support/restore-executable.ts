@@ -48,7 +48,7 @@ export function runRestore(
 /** The bytes of the executable. */
 export function restoreExecutable(plan: (program: RestoreProgram, window: Window) => void): Uint8Array {
   const window = chooseWindow([]);
-  const program = new RestoreProgram();
+  const program = new RestoreProgram('x86_64');
   plan(program, window);
   const file = buildExecutable({
     image: imageOf(),

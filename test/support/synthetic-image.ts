@@ -9,9 +9,9 @@ import {
   PAGE_BIG,
   type PageRange,
   type ProcessImage,
-  REGISTER_NAMES,
-  type Registers,
   type Thread,
+  X86_REGISTER_NAMES,
+  type X86Registers,
 } from '../../unexec/image.ts';
 
 /** Memory by pages: address of a page -> what it holds. Others were never touched. */
@@ -53,11 +53,10 @@ export const imageOf = (facts: Partial<ProcessImage> = {}): ProcessImage => ({
 });
 
 /** A thread whose registers are zero but for those that are given. */
-export const threadOf = (registers: Partial<Registers>, facts: Partial<Thread> = {}): Thread => ({
+export const threadOf = (registers: Partial<X86Registers>, facts: Partial<Thread> = {}): Thread => ({
   tid: 1,
   name: 'synthetic',
-  registers: { ...zeroRegisters(), ...registers },
-  xstate: new Uint8Array(0),
+  machine: { arch: 'x86_64', registers: { ...zeroRegisters(), ...registers }, xstate: new Uint8Array(0) },
   signalMask: 0n,
   altStack: { sp: 0n, flags: 2, size: 0 },
   clearTid: 0n,
@@ -69,10 +68,10 @@ export const threadOf = (registers: Partial<Registers>, facts: Partial<Thread> =
   ...facts,
 });
 
-function zeroRegisters(): Registers {
-  const zeros: Partial<Record<keyof Registers, bigint>> = {};
-  for (const name of REGISTER_NAMES) zeros[name] = 0n;
-  return zeros as Registers;
+function zeroRegisters(): X86Registers {
+  const zeros: Partial<Record<keyof X86Registers, bigint>> = {};
+  for (const name of X86_REGISTER_NAMES) zeros[name] = 0n;
+  return zeros as X86Registers;
 }
 
 /** A reader of these pages; `onRead` is told every page that is read. */

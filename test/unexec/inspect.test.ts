@@ -56,7 +56,7 @@ test('inspectFile() tells of a frozen process what its manifest says, and where 
   t.like(told, { program, argv, freezePoint, frozenAt, cwd, tool, kernel, cpu: manifest.cpu });
   t.deepEqual(told.modules, manifest.modules as typeof told.modules);
   t.is(told.threads[0]?.symbol?.name, 'kill');
-  t.is(told.threads[0]?.at, manifest.threads[0]?.rip as `0x${string}`);
+  t.is(told.threads[0]?.at, manifest.threads[0]?.pc as `0x${string}`);
   t.true(told.zones.some(({ kind, used, size }) => kind === 'heap' && used !== null && used <= size));
   t.true(told.fresh.some(text => text.startsWith('descriptors 0, 1, 2: ')));
 });

@@ -63,7 +63,7 @@ test('the note of a real image lists threads, modules, descriptors and regions',
     descriptors.flatMap(({ fds }) => fds).filter(fd => fd < 3),
     [0, 1, 2],
   );
-  for (const { rip, rsp } of threads) {
+  for (const { pc, sp } of threads) {
     const inside = (address: string, permission: string) =>
       regions.some(
         ({ start, size, permissions }) =>
@@ -71,8 +71,8 @@ test('the note of a real image lists threads, modules, descriptors and regions',
           BigInt(start) <= BigInt(address) &&
           BigInt(address) < BigInt(start) + BigInt(size),
       );
-    t.true(inside(rip, 'x'), `rip ${rip}`);
-    t.true(inside(rsp, 'w'), `rsp ${rsp}`);
+    t.true(inside(pc, 'x'), `pc ${pc}`);
+    t.true(inside(sp, 'w'), `sp ${sp}`);
   }
   t.true(regions.some(({ kind, name }) => kind === 'heap' && name === '[heap]'));
   t.true(regions.some(({ kind }) => kind === 'stack'));
@@ -143,6 +143,6 @@ test('resumeManifest() writes addresses in hexadecimal and permissions as maps d
     manifest.regions.map(({ start, permissions, stored }) => [start, permissions, stored]),
     modes.map(([, , , , text], i) => [`0x7f000000${i}000`, text, i === 1 ? 4096 : 0]),
   );
-  t.deepEqual(manifest.threads, [{ tid: 12, name: 'worker', rip: '0x55', rsp: '0x7ffd' }]);
+  t.deepEqual(manifest.threads, [{ tid: 12, name: 'worker', pc: '0x55', sp: '0x7ffd' }]);
   t.deepEqual(manifest.steps, { address: '0x811000', size: 640 });
 });

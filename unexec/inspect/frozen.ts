@@ -99,9 +99,9 @@ function threadOf(thread: Fields, image: ImageDescription): InspectedThread {
   return {
     tid: thread.whole('tid'),
     name: thread.text('name'),
-    at: thread.address('rip'),
-    symbol: symbolIn(image, thread.bigAddress('rip')),
-    stackPointer: thread.address('rsp'),
+    at: thread.address('pc'),
+    symbol: symbolIn(image, thread.bigAddress('pc')),
+    stackPointer: thread.address('sp'),
   };
 }
 
@@ -116,7 +116,7 @@ function mappedFiles(steps: readonly InspectedStep[]): Set<string> {
   return new Set(
     steps.flatMap(({ call, name }) => {
       const [, path] = /^open (.*) to map it$/s.exec(name) ?? [];
-      return call === 'open' && path !== undefined ? [path] : [];
+      return call === 'openat' && path !== undefined ? [path] : [];
     }),
   );
 }

@@ -4,17 +4,15 @@
  * @module
  */
 import { contentsSize, readContents } from '../../formats/contents.ts';
-import { atAddress, type ElfFile, findSection } from '../../formats/elf/index.ts';
+import { atAddress, type ElfFile, EM, findSection } from '../../formats/elf/index.ts';
 import { FormatError, hex } from '../../formats/errors.ts';
 import { type Value, viewOf } from '../../formats/struct.ts';
+import type { Arch } from '../machine-state.ts';
 import { OP, SLOT, step } from '../restorer/steps.ts';
-import { NR } from '../styles/resume/system-calls.ts';
+import { nameOfCall } from '../restorer/system-calls.ts';
 import type { InspectedStep } from './model.ts';
 
 const OPS: readonly string[] = Object.keys(OP);
-const CALLS: ReadonlyMap<bigint, string> = new Map(
-  Object.entries(NR).map(([name, number]) => [BigInt(number), name]),
-);
 const REQUIRED = 1;
 /** Bit of `mask`: `nr` is the number of a slot. */
 const NR_BIT = 6;
@@ -31,6 +29,7 @@ const MAX_NAME = 0x2000;
 export function readSteps(file: ElfFile, address: bigint, size: number): InspectedStep[] {
   if (size % step.size !== 0) throw malformed(address, 'size', size, `a multiple of ${step.size}`);
   const view = viewOf(bytesAt(file, address, size));
+  const arch = file.header.machine === EM.EM_AARCH64 ? 'aarch64' : 'x86_64';
   const nameOf = namesOf(file, size / step.size);
   return Array.from({ length: size / step.size }, (_, i) => {
     const record = step.read(view, i * step.size, true);
@@ -42,16 +41,16 @@ export function readSteps(file: ElfFile, address: bigint, size: number): Inspect
       op,
       required: (record.flags & REQUIRED) !== 0,
       name: nameOf(i),
-      call: op === 'SYSCALL' ? callOf(record) : null,
+      call: op === 'SYSCALL' ? callOf(record, arch) : null,
       args: argumentsOf(record),
       result: record.dst === SLOT.DISCARD ? null : `$${record.dst}`,
     };
   });
 }
 
-function callOf({ nr, mask }: Value<typeof step>): string {
+function callOf({ nr, mask }: Value<typeof step>, arch: Arch): string {
   if ((mask & (1 << NR_BIT)) !== 0) return `$${nr}`;
-  return CALLS.get(nr) ?? `${nr}`;
+  return nameOfCall(Number(nr), arch) ?? `${nr}`;
 }
 
 /** Without the zeros at the end, which nobody gave. */

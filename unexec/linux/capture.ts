@@ -9,16 +9,19 @@ import { viewOf } from '../../formats/struct.ts';
 import { findEnvironment } from '../environment.ts';
 import type { Reason } from '../errors.ts';
 import { UnexecError } from '../errors.ts';
-import type {
-  AddressLayout,
-  CpuFeatures,
-  IntervalTimer,
-  KernelIdentity,
-  ProcessImage,
-  Region,
-  SignalAction,
-  Thread,
-  Vdso,
+import {
+  type AddressLayout,
+  type CpuFeatures,
+  type IntervalTimer,
+  type KernelIdentity,
+  type MachineState,
+  type ProcessImage,
+  type Region,
+  type SignalAction,
+  stackPointer,
+  type Thread,
+  threadPointer,
+  type Vdso,
 } from '../image.ts';
 import { findOwnedLocks } from '../word-search.ts';
 import { findZones, refineRegionKinds } from '../zones.ts';
@@ -93,10 +96,9 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
     if (stop === undefined) throw new UnexecError('CANNOT_STOP', `thread ${remote.tid} runs`);
     const thread = captureThread(pid, remote, stop, memory, scratch);
     // unexec_freeze() sees its prctl return 1 in the second life.
-    const registers =
-      thread.tid === options.request?.tid ? { ...thread.registers, rax: 1n } : thread.registers;
+    const machine = thread.tid === options.request?.tid ? withResult(thread.machine, 1n) : thread.machine;
     const owned = mutexes.get(thread.tid) ?? [];
-    return { ...thread, registers, tidWords: [...thread.tidWords, ...owned] };
+    return { ...thread, machine, tidWords: [...thread.tidWords, ...owned] };
   });
   const status = readStatus(pid);
   const signals = captureSignals(main, status, memory, scratch);
@@ -107,7 +109,16 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
   for (const remote of remotes) remote.end();
 
   const descriptors = captureDescriptors(pid, options);
-  const zones = findZones({ regions: plainRegions, modules, threads, layout, memory });
+  const zones = findZones({
+    regions: plainRegions,
+    modules,
+    threads: threads.map(thread => ({
+      stackPointer: stackPointer(thread),
+      threadPointer: threadPointer(thread),
+    })),
+    layout,
+    memory,
+  });
   const regions = refineRegionKinds(plainRegions, zones);
   const cwd = readProcLink(`/proc/${pid}/cwd`);
 
@@ -120,7 +131,7 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
       freezePoint: options.freezePoint,
       frozenAt: new Date().toISOString(),
       kernel: kernelIdentity(),
-      cpu: cpuFeatures(threads[0]?.xstate),
+      cpu: cpuFeatures(threads[0]?.machine),
     },
     regions,
     modules,
@@ -223,8 +234,16 @@ function kernelIdentity(): KernelIdentity {
   return { sysname: read('ostype'), release: read('osrelease'), version: read('version'), machine: 'x86_64' };
 }
 
+/** The machine with another result of the system call that it is in. */
+function withResult(machine: MachineState, result: bigint): MachineState {
+  return machine.arch === 'x86_64'
+    ? { ...machine, registers: { ...machine.registers, rax: result } }
+    : { ...machine, registers: { ...machine.registers, x0: result } };
+}
+
 /** The XSAVE area as ptrace gives it has XCR0 in the first software-reserved word, byte 464. */
-function cpuFeatures(xstate: Uint8Array | undefined): CpuFeatures {
+function cpuFeatures(machine: MachineState | undefined): CpuFeatures {
+  const xstate = machine?.arch === 'x86_64' ? machine.xstate : undefined;
   const cpuinfo = readFileSync('/proc/cpuinfo', 'latin1');
   return {
     flags: (/^flags\s*:\s*(.*)$/m.exec(cpuinfo)?.[1] ?? '').split(' '),
@@ -234,13 +253,14 @@ function cpuFeatures(xstate: Uint8Array | undefined): CpuFeatures {
 
 /** 32-bit code (int 0x80, other registers and frames) would need a restorer of its own. */
 function refuseThreads(threads: readonly Thread[]): Reason[] {
-  return threads
-    .filter(({ registers }) => registers.cs !== CODE_SEGMENT_64)
-    .map(({ tid, registers }) => ({
+  return threads.flatMap(({ tid, machine }) => {
+    if (machine.arch !== 'x86_64' || machine.registers.cs === CODE_SEGMENT_64) return [];
+    return {
       code: 'THREAD_32_BIT',
-      what: `thread ${tid} runs 32-bit code (cs is 0x${registers.cs.toString(16)}, expected 0x33)`,
+      what: `thread ${tid} runs 32-bit code (cs is 0x${machine.registers.cs.toString(16)}, expected 0x33)`,
       remedy: 'freeze a 64-bit build of the program',
-    }));
+    };
+  });
 }
 
 /** State of the process as a whole that no new process can have. */

@@ -7,20 +7,20 @@
  * @module
  */
 import { viewOf } from '../../formats/struct.ts';
-import type { RegisterName, Registers } from '../image.ts';
+import type { X86RegisterName, X86Registers } from '../image.ts';
 import { isMutexOfTid } from '../word-search.ts';
 import type { ProcessMemory } from './memory.ts';
 
 const SYS_futex = 202n;
 /** The registers that survive a call. */
-const PRESERVED: readonly RegisterName[] = ['rbx', 'rbp', 'r12', 'r13', 'r14', 'r15'];
+const PRESERVED: readonly X86RegisterName[] = ['rbx', 'rbp', 'r12', 'r13', 'r14', 'r15'];
 /** The frames of pthread_mutex_lock and of what it calls to wait. */
 const FRAMES_SIZE = 256;
 /** struct __pthread_mutex_s up to and with __kind. */
 const MUTEX_SIZE = 20;
 
 export interface KeptIds {
-  readonly registers: readonly RegisterName[];
+  readonly registers: readonly X86RegisterName[];
   /** Addresses of 32-bit words. */
   readonly words: readonly bigint[];
 }
@@ -28,7 +28,7 @@ export interface KeptIds {
 /** Where a thread that is about to make (again) the call that it waits in keeps its id. */
 export function idsKeptInWait(
   tid: number,
-  registers: Registers,
+  registers: X86Registers,
   memory: Pick<ProcessMemory, 'bytes'>,
 ): KeptIds {
   if (registers.rax !== SYS_futex || !isMutex(registers.rdi, memory)) return { registers: [], words: [] };

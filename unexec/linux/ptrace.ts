@@ -5,7 +5,7 @@
  * @module
  */
 import { UnexecError } from '../errors.ts';
-import { REGISTER_NAMES, type RegisterName, type Registers } from '../image.ts';
+import { X86_REGISTER_NAMES, type X86RegisterName, type X86Registers } from '../image.ts';
 import { ERRNO, errnoName } from './errno.ts';
 import { addressOf, ptrace, ptraceWith } from './libc.ts';
 
@@ -53,7 +53,7 @@ export const PTRACE_O = {
 /** Core note type of the XSAVE area (elf.h). */
 export const NT_X86_XSTATE = 0x202;
 
-const REGISTERS_SIZE = REGISTER_NAMES.length * 8;
+const REGISTERS_SIZE = X86_REGISTER_NAMES.length * 8;
 
 /** A ptrace request that must succeed. @throws UnexecError `PROCESS_GONE` or `PTRACE_FAILED` */
 export function must(what: string, tid: number, result: number): number {
@@ -65,19 +65,19 @@ export function must(what: string, tid: number, result: number): number {
 }
 
 /** The general registers of a stopped thread. */
-export function getRegisters(tid: number): Registers {
+export function getRegisters(tid: number): X86Registers {
   const buffer = new Uint8Array(REGISTERS_SIZE);
   must('read (registers)', tid, ptraceWith(PTRACE.GETREGS, tid, 0, buffer));
   const view = new DataView(buffer.buffer);
-  const registers: Partial<Record<RegisterName, bigint>> = {};
-  for (const [i, name] of REGISTER_NAMES.entries()) registers[name] = view.getBigUint64(i * 8, true);
-  return registers as Registers;
+  const registers: Partial<Record<X86RegisterName, bigint>> = {};
+  for (const [i, name] of X86_REGISTER_NAMES.entries()) registers[name] = view.getBigUint64(i * 8, true);
+  return registers as X86Registers;
 }
 
-export function setRegisters(tid: number, registers: Registers): void {
+export function setRegisters(tid: number, registers: X86Registers): void {
   const buffer = new Uint8Array(REGISTERS_SIZE);
   const view = new DataView(buffer.buffer);
-  for (const [i, name] of REGISTER_NAMES.entries()) view.setBigUint64(i * 8, registers[name], true);
+  for (const [i, name] of X86_REGISTER_NAMES.entries()) view.setBigUint64(i * 8, registers[name], true);
   must('written (registers)', tid, ptraceWith(PTRACE.SETREGS, tid, 0, buffer));
 }
 

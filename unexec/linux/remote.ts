@@ -5,7 +5,7 @@
  * @module
  */
 import { UnexecError } from '../errors.ts';
-import type { Registers } from '../image.ts';
+import type { X86Registers } from '../image.ts';
 import { ptrace, waitpid } from './libc.ts';
 import { getRegisters, getSignalMask, must, PTRACE, setRegisters, setSignalMask } from './ptrace.ts';
 import { SIGNAL } from './stop.ts';
@@ -17,7 +17,7 @@ const NO_SYSTEM_CALL = 0xffff_ffff_ffff_ffffn;
 export class RemoteThread {
   readonly tid: number;
   /** Registers and mask as the thread stopped with them. */
-  readonly registers: Registers;
+  readonly registers: X86Registers;
   readonly signalMask: bigint;
   readonly #instruction: bigint;
 

@@ -7,7 +7,7 @@
  */
 
 import { viewOf } from '../../formats/struct.ts';
-import type { AltStack, Registers, Rseq, Thread } from '../image.ts';
+import type { AltStack, Rseq, Thread, X86Registers } from '../image.ts';
 import { ptraceWith, syscall } from './libc.ts';
 import { idsKeptInWait } from './lock-wait.ts';
 import type { ProcessMemory } from './memory.ts';
@@ -56,8 +56,11 @@ export function captureThread(
   return {
     tid,
     name: readProc(`/proc/${pid}/task/${tid}/comm`).replace(/\n$/, ''),
-    registers,
-    xstate: getRegisterSet(tid, NT_X86_XSTATE) ?? new Uint8Array(),
+    machine: {
+      arch: 'x86_64',
+      registers,
+      xstate: getRegisterSet(tid, NT_X86_XSTATE) ?? new Uint8Array(),
+    },
     signalMask: remote.signalMask,
     altStack: readAltStack(remote, memory, scratch),
     clearTid,
@@ -73,7 +76,10 @@ export function captureThread(
  * An interrupted call is made again from its start: the kernel's own way for most, and better than
  * EINTR for those that it would continue (a sleep): no program expects EINTR when no handler ran.
  */
-export function restartSystemCall(registers: Registers, memory: Pick<ProcessMemory, 'bytes'>): Registers {
+export function restartSystemCall(
+  registers: X86Registers,
+  memory: Pick<ProcessMemory, 'bytes'>,
+): X86Registers {
   const interrupted = BigInt.asIntN(64, registers.orig_rax) >= 0n;
   const again = interrupted && RESTART.has(BigInt.asIntN(64, registers.rax));
   const rip = again ? registers.rip - SYSCALL_LENGTH : registers.rip;
@@ -113,10 +119,10 @@ function readRseq(tid: number): Rseq | undefined {
 
 /** Inside a critical section the thread goes on at its abort handler, as after any preemption. */
 export function abortSequence(
-  registers: Registers,
+  registers: X86Registers,
   rseq: Rseq | undefined,
   memory: Pick<ProcessMemory, 'bytes'>,
-): Registers {
+): X86Registers {
   if (rseq === undefined) return registers;
   const section = viewOf(memory.bytes(rseq.address + 8n, 8)).getBigUint64(0, true);
   if (section === 0n) return registers;

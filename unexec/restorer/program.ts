@@ -7,6 +7,7 @@
 
 import { UnexecError } from '../errors.ts';
 import { ERRNO } from '../linux/errno.ts';
+import type { Arch } from '../machine-state.ts';
 import {
   type DataRef,
   encodeSteps,
@@ -19,6 +20,7 @@ import {
   type StepArgument,
   step as stepStruct,
 } from './steps.ts';
+import type { SystemCall } from './system-calls.ts';
 
 /** Options of a step. */
 export interface StepOptions {
@@ -43,11 +45,17 @@ const ERRNO_ENTRY = 32;
 const CANNOT_RESUME = 125;
 
 export class RestoreProgram {
+  /** What it runs on: numbers of system calls, and what styles ask to lay out structs. */
+  readonly arch: Arch;
   readonly steps: Step[] = [];
   readonly #pieces: Piece[] = [];
   readonly #pointers: { readonly at: DataRef; readonly to: DataRef }[] = [];
   #slots: number = SLOT.FIRST_FREE;
   #pendingLabel: string | undefined;
+
+  constructor(arch: Arch) {
+    this.arch = arch;
+  }
 
   /** A slot of its own. */
   slot(): Slot {
@@ -90,7 +98,7 @@ export class RestoreProgram {
   }
 
   /** A system call. Required unless `bestEffort`. */
-  syscall(name: string, nr: number, args: readonly StepArgument[], options: StepOptions = {}): void {
+  syscall(name: string, nr: SystemCall, args: readonly StepArgument[], options: StepOptions = {}): void {
     this.#add('SYSCALL', name, args, options, nr);
   }
 
@@ -100,7 +108,7 @@ export class RestoreProgram {
     name: string,
     args: readonly StepArgument[],
     options: StepOptions = {},
-    nr = 0,
+    nr?: SystemCall,
   ): void {
     this.#add(op, name, args, options, nr);
   }
@@ -117,11 +125,11 @@ export class RestoreProgram {
     otherwise?: () => void,
   ): void {
     const at = this.steps.length;
-    this.#add(op, name, args, { bestEffort: true }, 0);
+    this.#add(op, name, args, { bestEffort: true });
     then();
     if (otherwise !== undefined) {
       const jump = this.steps.length;
-      this.#add('AT_MOST', 'skip', [1, 0], { bestEffort: true }, 0);
+      this.#add('AT_MOST', 'skip', [1, 0], { bestEffort: true });
       this.#setSkip(at, args.length);
       otherwise();
       this.#setSkip(jump, 2);
@@ -141,7 +149,7 @@ export class RestoreProgram {
     this.steps[at] = { ...item, args: [...item.args.slice(0, index), this.steps.length - at - 1] };
   }
 
-  #add(op: OpName, name: string, args: readonly StepArgument[], options: StepOptions, nr: number): void {
+  #add(op: OpName, name: string, args: readonly StepArgument[], options: StepOptions, nr?: SystemCall): void {
     this.steps.push({
       op,
       name,
@@ -182,7 +190,7 @@ export class RestoreProgram {
     for (const { at, to } of this.#pointers) {
       new DataView(bytes.buffer).setBigUint64(Number(resolve(at) - address), resolve(to), true);
     }
-    bytes.set(encodeSteps(this.steps, resolve), stepsAt);
+    bytes.set(encodeSteps(this.steps, this.arch, resolve), stepsAt);
     bytes.set(names, namesAt);
     bytes.set(errnos, errnosAt);
 

@@ -6,6 +6,8 @@
  * @module
  */
 import { array, struct, u16, u64 } from '../../formats/struct.ts';
+import type { Arch } from '../machine-state.ts';
+import { numberOf, type SystemCall } from './system-calls.ts';
 
 /** Operations, in the order of the restorer's jump table. */
 export const OP = {
@@ -93,8 +95,8 @@ export interface Step {
   /** What it does, for messages and listings: `open descriptor 5 (/tmp/x)`. */
   readonly name: string;
   readonly args: readonly StepArgument[];
-  /** Number of the system call (SYSCALL, CLONE). */
-  readonly nr: number;
+  /** The system call (SYSCALL, CLONE). */
+  readonly nr: SystemCall | undefined;
   /** Slot for the result. */
   readonly dst: number;
   /** Other steps refer to it by this. */
@@ -114,9 +116,10 @@ export const step = struct({
 const FLAG_REQUIRED = 1;
 const NR_BIT = 6;
 
-/** Encodes steps; `resolve` gives the address of data and labels. */
+/** Encodes steps for an architecture; `resolve` gives the address of data and labels. */
 export function encodeSteps(
   steps: readonly Step[],
+  arch: Arch,
   resolve: (ref: DataRef | LabelRef) => bigint,
 ): Uint8Array {
   const out = new Uint8Array(steps.length * step.size);
@@ -141,7 +144,7 @@ export function encodeSteps(
         dst: item.dst,
         mask: mask & ((1 << NR_BIT) - 1),
         args,
-        nr: BigInt(item.nr),
+        nr: BigInt(item.nr === undefined ? 0 : numberOf(item.nr, arch)),
       },
       true,
     );

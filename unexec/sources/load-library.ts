@@ -237,7 +237,10 @@ function standing(
     view: {
       regions,
       modules,
-      threads: threads.map(tid => ({ registers: getRegisters(tid) })),
+      threads: threads.map(tid => {
+        const { rsp, fs_base } = getRegisters(tid);
+        return { stackPointer: rsp, threadPointer: fs_base };
+      }),
       layout: { startBrk, brk: endOfHeap(regions, startBrk) },
       memory,
     },

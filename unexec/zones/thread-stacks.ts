@@ -16,7 +16,7 @@ import type { MallocZone, ZoneThread, ZoneView } from '../zones.ts';
 import type { BoundedReader } from './bounded-reader.ts';
 import { isAnonymous, isOwnMemory, type Range, regionAt } from './regions.ts';
 
-/** sizeof(struct pthread) is 2304 to 2368; on x86-64 it begins at fs_base. */
+/** sizeof(struct pthread) is 2304 to 2368; on x86-64 it begins at the thread pointer. */
 const PTHREAD_SIZE = 2304n;
 
 /** Above `struct pthread` there is only alignment. */
@@ -27,11 +27,11 @@ export function threadStackZone(
   reader: BoundedReader,
   thread: ZoneThread,
 ): MallocZone | undefined {
-  const { rsp, fs_base } = thread.registers;
-  const region = regionAt(view.regions, fs_base);
+  const { stackPointer, threadPointer } = thread;
+  const region = regionAt(view.regions, threadPointer);
   if (region === undefined || !isOwnMemory(region)) return undefined;
 
-  const block = stackBlock(reader, region, fs_base) ?? wholeMapping(view, region, rsp);
+  const block = stackBlock(reader, region, threadPointer) ?? wholeMapping(view, region, stackPointer);
   if (block === undefined) return undefined;
   const size = Number(block.end - block.start);
   return {
@@ -39,7 +39,8 @@ export function threadStackZone(
     base: block.start,
     size,
     // Elsewhere while a handler runs on an alternate stack: then nothing tells how deep this one is.
-    used: rsp >= block.start && rsp < block.end ? Number(block.end - rsp) : undefined,
+    used:
+      stackPointer >= block.start && stackPointer < block.end ? Number(block.end - stackPointer) : undefined,
     highWater: size,
     pageSize: PAGE,
     isDefault: false,
@@ -74,8 +75,8 @@ function stackBlock(reader: BoundedReader, region: Region, pthread: bigint): Ran
 }
 
 /** Another libc (musl): the mapping that holds stack pointer and TCB, and the guard page before it. */
-function wholeMapping(view: ZoneView, region: Region, rsp: bigint): Range | undefined {
-  if (rsp < region.start || rsp >= endOf(region)) return undefined;
+function wholeMapping(view: ZoneView, region: Region, stackPointer: bigint): Range | undefined {
+  if (stackPointer < region.start || stackPointer >= endOf(region)) return undefined;
   const guard = regionAt(view.regions, region.start - 1n);
   const guarded = guard !== undefined && isAnonymous(guard) && !guard.read && !guard.write;
   return { start: guarded ? guard.start : region.start, end: endOf(region) };

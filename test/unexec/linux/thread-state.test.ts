@@ -1,10 +1,10 @@
 import test from 'ava';
 import { viewOf } from '../../../formats/struct.ts';
-import { REGISTER_NAMES, type RegisterName, type Registers } from '../../../unexec/image.ts';
+import { X86_REGISTER_NAMES, type X86RegisterName, type X86Registers } from '../../../unexec/image.ts';
 import { abortSequence, restartSystemCall } from '../../../unexec/linux/thread-state.ts';
 
-const registers = (values: Partial<Record<RegisterName, bigint>>): Registers => ({
-  ...(Object.fromEntries(REGISTER_NAMES.map(name => [name, 0n])) as Registers),
+const registers = (values: Partial<Record<X86RegisterName, bigint>>): X86Registers => ({
+  ...(Object.fromEntries(X86_REGISTER_NAMES.map(name => [name, 0n])) as X86Registers),
   orig_rax: 0xffff_ffff_ffff_ffffn,
   ...values,
 });

@@ -11,16 +11,13 @@ import fc from 'fast-check';
 import { decompressLz4, Lz4Compressor, lz4Bound } from '../../../formats/lz4.ts';
 import type { RestoreProgram } from '../../../unexec/restorer/program.ts';
 import { type OpName, SLOT, type Slot, type StepArgument } from '../../../unexec/restorer/steps.ts';
+import { numberOf, type SystemCall } from '../../../unexec/restorer/system-calls.ts';
 import { keepArguments } from '../../../unexec/styles/resume/arguments.ts';
-import { NR } from '../../../unexec/styles/resume/system-calls.ts';
-import { signalFrame } from '../../../unexec/styles/resume/threads.ts';
+import { signalFrame } from '../../../unexec/styles/resume/signal-frame.ts';
+import { AT_FDCWD, NR } from '../../../unexec/styles/resume/system-calls.ts';
 import { type Ended, PREFIX, runRestore } from '../../support/restore-executable.ts';
 import { threadOf } from '../../support/synthetic-image.ts';
 
-const EXIT = 60;
-const EXIT_GROUP = 231;
-const SECCOMP = 317;
-const NANOSLEEP = 35;
 const PROT_READ = 1;
 const PROT_ALL = 7;
 const MAP_PRIVATE_FIXED = 0x12;
@@ -29,7 +26,7 @@ const SOMEWHERE = 0x7000_0000n;
 const MAX = 2n ** 64n - 1n;
 
 const exit = (program: RestoreProgram, status: StepArgument): void =>
-  program.syscall('exit', EXIT_GROUP, [status]);
+  program.syscall('exit', NR.exit_group, [status]);
 
 const print = (program: RestoreProgram, from: StepArgument, length: StepArgument): void =>
   program.syscall('print', NR.write, [1, from, length]);
@@ -114,7 +111,7 @@ test('SYSCALL passes all six arguments', t => {
     const self = program.slot();
     const mapped = program.slot();
     const found = program.slot();
-    program.syscall('open', NR.open, [program.string('/proc/self/exe'), 0, 0], { into: self });
+    program.syscall('open', NR.openat, [AT_FDCWD, program.string('/proc/self/exe'), 0, 0], { into: self });
     // The second page of the file is the restorer's data, with the slots at its start.
     program.syscall('map', NR.mmap, [SOMEWHERE, 4096, PROT_READ, MAP_PRIVATE_FIXED, self, 4096], {
       into: mapped,
@@ -128,10 +125,10 @@ test('SYSCALL passes all six arguments', t => {
   t.is(found, expected);
 });
 
-const failures: readonly [step: string, nr: number, args: readonly StepArgument[], error: string][] = [
+const failures: readonly [step: string, nr: SystemCall, args: readonly StepArgument[], error: string][] = [
   ['close descriptor 999', NR.close, [999], 'EBADF'],
   ['seek in a pipe', NR.lseek, [1, 0, 0], 'ESPIPE'],
-  ['call what is not there', 9999, [], 'ENOSYS'],
+  ['call what is not there', NR.nfsservctl, [], 'ENOSYS'],
   ['read from nowhere', NR.chdir, [0], 'EFAULT'],
   ['a socket of no protocol', NR.socket, [2, 1, 200], 'EPROTONOSUPPORT'],
   ['a socket of no type', NR.socket, [2, 7, 0], 'ESOCKTNOSUPPORT'],
@@ -188,7 +185,7 @@ function answerGetpidWith(program: RestoreProgram, errno: number): void {
   const SECCOMP_RET_ALLOW = 0x7fff_0000;
   const filter: readonly [code: number, jt: number, jf: number, k: number][] = [
     [0x20, 0, 0, 0], // ld the number of the system call
-    [0x15, 0, 1, NR.getpid], // jeq
+    [0x15, 0, 1, numberOf('getpid', program.arch)], // jeq
     [0x06, 0, 0, SECCOMP_RET_ERRNO | errno],
     [0x06, 0, 0, SECCOMP_RET_ALLOW],
   ];
@@ -202,14 +199,14 @@ function answerGetpidWith(program: RestoreProgram, errno: number): void {
   const sock_fprog = program.data(Uint8Array.of(filter.length, ...new Uint8Array(15)));
   program.pointer({ ...sock_fprog, offset: 8 }, program.data(instructions));
   program.syscall('no new privileges', NR.prctl, [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
-  program.syscall('filter', SECCOMP, [SECCOMP_SET_MODE_FILTER, 0, sock_fprog]);
+  program.syscall('filter', NR.seccomp, [SECCOMP_SET_MODE_FILTER, 0, sock_fprog]);
 }
 
 test('a best-effort system call that fails leaves its error in the slot', t => {
   const ended = runRestore(program => {
     const result = program.slot();
     const options = { bestEffort: true, into: result };
-    program.syscall('open', NR.open, [program.string('/nonexistent'), 0, 0], options);
+    program.syscall('open', NR.openat, [AT_FDCWD, program.string('/nonexistent'), 0, 0], options);
     printWord(program, result);
     exit(program, 3);
   });
@@ -222,7 +219,7 @@ test('the number of a system call is never taken for a slot', t => {
   const ended = runRestore(program => {
     const found = program.slot();
     program.operation('SET', 'all slots in use', [1, 1, 0], { into: found });
-    program.syscall('exit', EXIT_GROUP, [found, found, found, found, found, found]);
+    program.syscall('exit', NR.exit_group, [found, found, found, found, found, found]);
   });
   t.is(ended.status, 2);
 });
@@ -535,14 +532,14 @@ test('CLONE starts a thread at a step of its own, and AWAIT waits for what it st
     program.labelNext('thread');
     const pause = Buffer.alloc(16);
     pause.writeBigUInt64LE(20_000_000n, 8);
-    program.syscall('sleep', NANOSLEEP, [program.data(pause), 0]);
+    program.syscall('sleep', NR.nanosleep, [program.data(pause), 0]);
     // A wake-up without the value that is awaited: AWAIT goes on waiting.
     program.operation('STORE32', 'not yet', [word, 76]);
     program.syscall('wake', NR.futex, [word, 129, 1]);
-    program.syscall('sleep', NANOSLEEP, [program.data(pause), 0]);
+    program.syscall('sleep', NR.nanosleep, [program.data(pause), 0]);
     program.operation('STORE32', 'now', [word, 77]);
     program.syscall('wake', NR.futex, [word, 129, 1]);
-    program.syscall('end of the thread', EXIT, [0]);
+    program.syscall('end of the thread', NR.exit, [0]);
   });
   t.is(ended.status, 77);
   const [tid, seen] = wordsOf(ended);
@@ -579,7 +576,7 @@ test('a step that fails in another thread is named as well', t => {
     exit(program, 0);
     program.labelNext('thread');
     program.syscall('close in the thread', NR.close, [999]);
-    program.syscall('end', EXIT, [0]);
+    program.syscall('end', NR.exit, [0]);
   });
   t.is(status, 125);
   t.is(stderr, `${PREFIX}close in the thread: EBADF\n`);

@@ -110,7 +110,7 @@ test('findZones() answers with sound zones whatever the registers and the break 
   const property = fc.property(
     fc.array(address, { minLength: 6, maxLength: 6 }),
     ([a = 0n, b = 0n, c = 0n, d = 0n, ...breaks]) => {
-      const threads = [a, a, c].map((rsp, i) => ({ registers: { rsp, fs_base: i === 1 ? b : d } }));
+      const threads = [a, a, c].map((rsp, i) => ({ stackPointer: rsp, threadPointer: i === 1 ? b : d }));
       const [startBrk = 0n, brk = 0n] = breaks;
       sane({ ...view, threads, layout: { startBrk, brk } });
     },

@@ -20,7 +20,7 @@ const pthread = (stackblock: bigint, stackblock_size: bigint, guardsize: bigint,
 
 const find = (regions: Region[], words: Record<string, bigint>, rsp: bigint) => {
   const view = syntheticView(regions, words);
-  return threadStackZone(view, boundedReader(view), { registers: { rsp, fs_base } });
+  return threadStackZone(view, boundedReader(view), { stackPointer: rsp, threadPointer: fs_base });
 };
 
 const whole = {

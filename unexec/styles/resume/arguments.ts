@@ -4,15 +4,21 @@
  *
  * @module
  */
-import type { ProcessImage } from '../../image.ts';
+import type { Arch, ProcessImage, RegisterName } from '../../image.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
 import { type DataRef, SLOT, type Slot } from '../../restorer/steps.ts';
+import { registerOffset } from './signal-frame.ts';
 import { NR } from './system-calls.ts';
-import { registerOffset } from './threads.ts';
 import { ARGUMENTS_SIZE, type Window } from './window.ts';
 
 const PROT_READ_WRITE = 3;
 const MAP_PRIVATE_FIXED_ANONYMOUS = 0x32;
+
+/** The first three argument registers of a function. */
+const ARGUMENT_REGISTERS = {
+  x86_64: ['rdi', 'rsi', 'rdx'],
+  aarch64: ['x0', 'x1', 'x2'],
+} as const satisfies Record<Arch, readonly RegisterName[]>;
 
 /** Where argc, argv and envp of the second life are. */
 export interface Arguments {
@@ -73,13 +79,14 @@ export function passArguments(
     program.operation('STORE', 'envp', [image.request + 16n, given.envp]);
   }
   if (mainFrame === undefined) return;
-  const register = (name: 'rdi' | 'rsi' | 'rdx' | 'rax'): DataRef => ({
+  const register = (name: RegisterName): DataRef => ({
     ...mainFrame,
     offset: mainFrame.offset + registerOffset(name),
   });
   if (image.atMain) {
-    program.operation('STORE', 'argc', [register('rdi'), argc]);
-    program.operation('STORE', 'argv', [register('rsi'), given.argv]);
-    program.operation('STORE', 'envp', [register('rdx'), given.envp]);
+    const [first, second, third] = ARGUMENT_REGISTERS[image.arch];
+    program.operation('STORE', 'argc', [register(first), argc]);
+    program.operation('STORE', 'argv', [register(second), given.argv]);
+    program.operation('STORE', 'envp', [register(third), given.envp]);
   }
 }

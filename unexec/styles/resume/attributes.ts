@@ -23,11 +23,11 @@ export function raiseFileLimit(program: RestoreProgram, image: ProcessImage): vo
   if (needed <= USUAL_FILES) return;
   const limit = program.writable(new Uint8Array(16));
   const soft = program.slot();
-  program.syscall('limit of open files', NR.getrlimit, [RLIMIT_NOFILE, limit]);
+  program.syscall('limit of open files', NR.prlimit64, [0, RLIMIT_NOFILE, 0, limit]);
   program.operation('LOAD', 'limit of open files', [limit, 0], { into: soft });
   program.unless('AT_MOST', 'enough open files', [needed, soft], () => {
     program.operation('STORE', 'more open files', [limit, needed]);
-    program.syscall(`${needed} open files (ulimit -n)`, NR.setrlimit, [RLIMIT_NOFILE, limit]);
+    program.syscall(`${needed} open files (ulimit -n)`, NR.prlimit64, [0, RLIMIT_NOFILE, limit, 0]);
   });
 }
 
@@ -35,14 +35,14 @@ export function raiseFileLimit(program: RestoreProgram, image: ProcessImage): vo
 export function limitSteps(program: RestoreProgram, image: ProcessImage): void {
   for (const { name, resource, soft, hard } of image.limits) {
     const limit = program.writable(new Uint8Array(16));
-    program.syscall(name, NR.getrlimit, [resource, limit]);
+    program.syscall(name, NR.prlimit64, [0, resource, 0, limit]);
     program.operation('STORE', name, [limit, soft]);
-    program.syscall(name, NR.setrlimit, [resource, limit], { bestEffort: true });
+    program.syscall(name, NR.prlimit64, [0, resource, limit, 0], { bestEffort: true });
     if (hard === undefined) continue;
     const both = new Uint8Array(16);
     viewOf(both).setBigUint64(0, soft, true);
     viewOf(both).setBigUint64(8, hard, true);
-    program.syscall(name, NR.setrlimit, [resource, program.data(both)], { bestEffort: true });
+    program.syscall(name, NR.prlimit64, [0, resource, program.data(both), 0], { bestEffort: true });
   }
 }
 

@@ -10,7 +10,7 @@ import { O } from '../../linux/open-flags.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
 import { LARGEST_RESULT, type Slot, type StepArgument } from '../../restorer/steps.ts';
 import { describe, fdOf, place } from './opening.ts';
-import { NR } from './system-calls.ts';
+import { EPOLL_EVENT, NR, type SystemCall } from './system-calls.ts';
 
 const EFD_SEMAPHORE = 1;
 const TFD_IOC_SET_TICKS = 0x4008_5400;
@@ -77,7 +77,7 @@ function made(
   program: RestoreProgram,
   file: OpenFile,
   noun: string,
-  nr: number,
+  nr: SystemCall,
   args: readonly StepArgument[],
 ): Slot {
   const slot = program.slot();
@@ -90,11 +90,11 @@ export function epollEntries(program: RestoreProgram, file: OpenFile, image: Pro
   if (file.what.type !== 'epoll') return;
   for (const { fd, events, data } of file.what.entries) {
     const target = image.files.find(other => other.descriptors.some(descriptor => descriptor.fd === fd));
-    // struct epoll_event is packed on x86-64.
-    const event = new Uint8Array(12);
+    const fields = EPOLL_EVENT[program.arch];
+    const event = new Uint8Array(fields.size);
     const view = viewOf(event);
-    view.setUint32(0, events, true);
-    view.setBigUint64(4, data, true);
+    view.setUint32(fields.events, events, true);
+    view.setBigUint64(fields.data, data, true);
     program.syscall(
       `watch descriptor ${fd} by ${describe(file, 'epoll')}`,
       NR.epoll_ctl,

@@ -21,7 +21,7 @@ import { ptyMaster, ptySlave } from './terminal-steps.ts';
 
 /** Takes every number; `self` is a descriptor of the image's own file above all of them. */
 export function takeDescriptors(program: RestoreProgram, image: ProcessImage, self: Slot): Presence {
-  for (const fd of wantedDescriptors(image)) program.syscall(`take descriptor ${fd}`, NR.dup2, [self, fd]);
+  for (const fd of wantedDescriptors(image)) program.syscall(`take descriptor ${fd}`, NR.dup3, [self, fd, 0]);
   return takeStdio(program, self);
 }
 

@@ -8,7 +8,7 @@ import type { OpenFile, ProcessImage } from '../../image.ts';
 import { O } from '../../linux/open-flags.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
 import type { Slot } from '../../restorer/steps.ts';
-import { NR } from './system-calls.ts';
+import { AT_FDCWD, NR } from './system-calls.ts';
 
 /** What F_GETFL tells and open(2) takes again; O_TMPFILE holds O_DIRECTORY. */
 const REOPEN_FLAGS = ~(O.CREAT | O.EXCL | O.TRUNC | O.ASYNC | O.TMPFILE);
@@ -53,8 +53,8 @@ export function openAgain(program: RestoreProgram, file: OpenFile, slot: Slot, n
   program.syscall(describe(file, `as ${fd}`), NR.dup3, [slot, fd, O.CLOEXEC]);
   program.syscall(
     `open ${describe(file, noun)}`,
-    NR.open,
-    [program.string(`/proc/self/fd/${fd}`), reopenFlags(file), 0],
+    NR.openat,
+    [AT_FDCWD, program.string(`/proc/self/fd/${fd}`), reopenFlags(file), 0],
     { into: again },
   );
   return again;

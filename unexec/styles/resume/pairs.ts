@@ -11,7 +11,7 @@ import { O } from '../../linux/open-flags.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
 import type { Slot } from '../../restorer/steps.ts';
 import { copyTo, openAgain, place } from './opening.ts';
-import { NR } from './system-calls.ts';
+import { NR, type SystemCall } from './system-calls.ts';
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
@@ -189,7 +189,7 @@ const pieces = (bytes: Uint8Array): Uint8Array[] =>
 function writeAll(
   program: RestoreProgram,
   name: string,
-  nr: number,
+  nr: SystemCall,
   before: readonly Slot[],
   bytes: Uint8Array,
   after: readonly number[] = [],
@@ -206,7 +206,7 @@ const numbers = (files: readonly OpenFile[]): string =>
 function newPair(
   program: RestoreProgram,
   name: string,
-  nr: number,
+  nr: SystemCall,
   before: readonly number[],
   after: readonly number[] = [],
 ): Ends {

@@ -8,7 +8,7 @@ import type { FileKind, OpenFile } from '../../image.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
 import type { Slot } from '../../restorer/steps.ts';
 import { describe, place, reopenFlags, seek } from './opening.ts';
-import { NR, STAT } from './system-calls.ts';
+import { AT_FDCWD, NR, STAT } from './system-calls.ts';
 
 /** A file that is only read must be the same one: as long, and not changed since. */
 export function regularFile(
@@ -18,7 +18,8 @@ export function regularFile(
 ): void {
   const slot = open(program, file, what.path, what.path);
   if (!what.writable) {
-    const stat = program.writable(new Uint8Array(STAT.size));
+    const fields = STAT[program.arch];
+    const stat = program.writable(new Uint8Array(fields.size));
     const expected = new Uint8Array(24);
     const view = viewOf(expected);
     view.setBigUint64(0, BigInt(what.size), true);
@@ -27,9 +28,9 @@ export function regularFile(
     const wanted = program.data(expected);
     program.syscall(`look at ${describe(file, what.path)}`, NR.fstat, [slot, stat]);
     const changed = `${describe(file, what.path)} is not the file that it was: its`;
-    program.operation('COMPARE', `${changed} size differs`, [{ ...stat, offset: STAT.st_size }, wanted, 8]);
+    program.operation('COMPARE', `${changed} size differs`, [{ ...stat, offset: fields.st_size }, wanted, 8]);
     program.operation('COMPARE', `${changed} time of change differs`, [
-      { ...stat, offset: STAT.st_mtim },
+      { ...stat, offset: fields.st_mtim },
       { ...wanted, offset: 8 },
       16,
     ]);
@@ -48,8 +49,13 @@ export function openPath(program: RestoreProgram, file: OpenFile, what: FileKind
 
 function open(program: RestoreProgram, file: OpenFile, path: string, noun: string): Slot {
   const slot = program.slot();
-  program.syscall(`open ${describe(file, noun)}`, NR.open, [program.string(path), reopenFlags(file), 0], {
-    into: slot,
-  });
+  program.syscall(
+    `open ${describe(file, noun)}`,
+    NR.openat,
+    [AT_FDCWD, program.string(path), reopenFlags(file), 0],
+    {
+      into: slot,
+    },
+  );
   return slot;
 }

@@ -21,8 +21,9 @@ import { isPrivate, mappingSteps, objectKey, planMappings, sharedMappingSteps } 
 import { type MemoryObject, memoryObjectSteps } from './memory-files.ts';
 import { wantedDescriptors } from './opening.ts';
 import { pendingOfProcess } from './pending-signals.ts';
-import { NR, STAT } from './system-calls.ts';
-import { createThreads, mainThread, releaseThreads, signalFrame, threadPrograms } from './threads.ts';
+import { signalFrame } from './signal-frame.ts';
+import { AT_FDCWD, NR, STAT } from './system-calls.ts';
+import { createThreads, mainThread, releaseThreads, threadPrograms } from './threads.ts';
 import { placeVdso } from './vdso.ts';
 import type { Window } from './window.ts';
 
@@ -68,7 +69,7 @@ export function planResume(
   contents: StoredContents,
   options: PlanOptions,
 ): RestoreProgram {
-  const program = new RestoreProgram();
+  const program = new RestoreProgram(image.arch);
   const self = program.slot();
   const go = program.writable(new Uint8Array(4), 4);
 
@@ -122,9 +123,14 @@ function openSelf(program: RestoreProgram, image: ProcessImage, self: Slot, file
   const path = program.string('/proc/self/exe');
   const wanted = wantedDescriptors(image);
   const opened = wanted.length === 0 ? self : program.slot();
-  program.syscall('open /proc/self/exe (is /proc mounted?)', NR.open, [path, O_RDONLY_CLOEXEC, 0], {
-    into: opened,
-  });
+  program.syscall(
+    'open /proc/self/exe (is /proc mounted?)',
+    NR.openat,
+    [AT_FDCWD, path, O_RDONLY_CLOEXEC, 0],
+    {
+      into: opened,
+    },
+  );
   if (wanted.length > 0) {
     program.syscall(
       'a high descriptor (ulimit -n)',
@@ -156,9 +162,14 @@ function makeObjects(
     if (isPrivate(region) || objects.has(objectKey(region))) continue;
     const slot = program.slot();
     const flags = region.flags.has('mw') || region.write ? O_RDWR_CLOEXEC : O_RDONLY_CLOEXEC;
-    program.syscall(`open ${region.name} to map it`, NR.open, [program.string(region.name), flags, 0], {
-      into: slot,
-    });
+    program.syscall(
+      `open ${region.name} to map it`,
+      NR.openat,
+      [AT_FDCWD, program.string(region.name), flags, 0],
+      {
+        into: slot,
+      },
+    );
     notShorter(program, image, region, slot);
     objects.set(objectKey(region), { slot, object: undefined });
   }
@@ -171,10 +182,11 @@ function notShorter(program: RestoreProgram, image: ProcessImage, region: Region
     objectKey(other) === objectKey(region) && other.fileSize !== undefined ? [other.fileSize] : [],
   );
   if (sizes.length === 0) return;
-  const stat = program.writable(new Uint8Array(STAT.size));
+  const fields = STAT[program.arch];
+  const stat = program.writable(new Uint8Array(fields.size));
   const size = program.slot();
   program.syscall(`look at ${region.name}`, NR.fstat, [slot, stat]);
-  program.operation('LOAD', `size of ${region.name}`, [stat, STAT.st_size], { into: size });
+  program.operation('LOAD', `size of ${region.name}`, [stat, fields.st_size], { into: size });
   program.operation('AT_MOST', `${region.name}, which is mapped, is shorter than it was`, [
     Math.max(...sizes),
     size,

@@ -9,7 +9,7 @@ import type { FileKind, OpenFile } from '../../image.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
 import { LARGEST_RESULT, type Slot } from '../../restorer/steps.ts';
 import { place } from './opening.ts';
-import { NR, STAT } from './system-calls.ts';
+import { AT_FDCWD, NR, STAT } from './system-calls.ts';
 
 const AF_UNIX = 1;
 const SOCK_CLOEXEC = 0o2000000;
@@ -52,17 +52,19 @@ function bind(program: RestoreProgram, what: Socket, name: string, slot: Slot): 
   viewOf(expected).setUint32(0, mode, true);
   program.syscall(`bind the ${name}`, NR.bind, args, { bestEffort: true, into: bound });
   program.unless('AT_MOST', 'bound', [bound, LARGEST_RESULT], () => {
-    const stat = program.writable(new Uint8Array(STAT.size));
-    program.syscall(`bind the ${name}: look at it`, NR.stat, [program.string(path), stat]);
+    const fields = STAT[program.arch];
+    const stat = program.writable(new Uint8Array(fields.size));
+    const where = [AT_FDCWD, program.string(path)];
+    program.syscall(`bind the ${name}: look at it`, NR.newfstatat, [...where, stat, 0]);
     program.operation('COMPARE', `bind the ${name}: there is something else by that name`, [
-      { ...stat, offset: STAT.st_mode },
+      { ...stat, offset: fields.st_mode },
       program.data(expected),
       4,
     ]);
-    program.syscall(`remove ${path}`, NR.unlink, [program.string(path)]);
+    program.syscall(`remove ${path}`, NR.unlinkat, [...where, 0]);
     program.syscall(`bind the ${name}`, NR.bind, args);
   });
-  program.syscall(`permissions of ${path}`, NR.chmod, [program.string(path), mode & 0o7777], {
+  program.syscall(`permissions of ${path}`, NR.fchmodat, [AT_FDCWD, program.string(path), mode & 0o7777], {
     bestEffort: true,
   });
 }

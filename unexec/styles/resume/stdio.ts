@@ -8,7 +8,7 @@ import { O } from '../../linux/open-flags.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
 import { LARGEST_RESULT, type Slot } from '../../restorer/steps.ts';
 import { fdOf, place, reopenFlags } from './opening.ts';
-import { NR } from './system-calls.ts';
+import { AT_FDCWD, NR } from './system-calls.ts';
 
 const F_GETFD = 1;
 const F_SETFD = 2;
@@ -27,7 +27,7 @@ export function takeStdio(program: RestoreProgram, self: Slot): Presence {
   for (const [fd, slot] of presence.entries()) {
     program.syscall(`is descriptor ${fd} open`, NR.fcntl, [fd, F_GETFD, 0], { into: slot, bestEffort: true });
     program.unless('AT_MOST', `descriptor ${fd} is open`, [slot, LARGEST_RESULT], () => {
-      program.syscall(`take descriptor ${fd}`, NR.dup2, [self, fd]);
+      program.syscall(`take descriptor ${fd}`, NR.dup3, [self, fd, 0]);
     });
   }
   return presence;
@@ -105,7 +105,7 @@ function openOr(
   const slot = program.slot();
   program.operation('SET', 'not opened', [0, 0, 1], { into: slot });
   const open = (): void => {
-    program.syscall(`open ${path}`, NR.open, [program.string(path), reopenFlags(file), 0], {
+    program.syscall(`open ${path}`, NR.openat, [AT_FDCWD, program.string(path), reopenFlags(file), 0], {
       bestEffort: true,
       into: slot,
     });

@@ -8,7 +8,7 @@ import type { FileKind, OpenFile, ProcessImage } from '../../image.ts';
 import { O } from '../../linux/open-flags.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
 import { describe, fdOf, place, reopenFlags } from './opening.ts';
-import { NR } from './system-calls.ts';
+import { AT_FDCWD, NR } from './system-calls.ts';
 
 const TCSETS = 0x5402;
 const TIOCSWINSZ = 0x5414;
@@ -23,7 +23,7 @@ export function ptyMaster(
   const slot = program.slot();
   const locked = program.data(Uint8Array.of(what.locked ? 1 : 0, 0, 0, 0));
   const flags = O.RDWR | O.NOCTTY | O.CLOEXEC;
-  program.syscall(describe(file, 'terminal'), NR.open, [program.string('/dev/ptmx'), flags, 0], {
+  program.syscall(describe(file, 'terminal'), NR.openat, [AT_FDCWD, program.string('/dev/ptmx'), flags, 0], {
     into: slot,
   });
   program.syscall('lock of the terminal', NR.ioctl, [slot, TIOCSPTLCK, locked]);

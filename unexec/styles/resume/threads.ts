@@ -1,15 +1,14 @@
 /**
- * Steps that bring a thread back: TLS, tid, robust list, rseq, name; and the signal frame through which
- * rt_sigreturn(2) puts registers, FPU state, signal mask and alternate stack back in one go.
- * Facts: asm/sigcontext.h, asm/ucontext.h, arch/x86/kernel/fpu/signal.c of Linux 6.1.
+ * Steps that bring a thread back: TLS, tid, robust list, rseq, name. All else is in its signal frame.
+ * Facts: clone(2), set_tid_address(2), arch_prctl(2), get_robust_list(2), linux/rseq.h.
  *
  * @module
  */
-import { viewOf } from '../../../formats/struct.ts';
-import type { ProcessImage, RegisterName, Rseq, Thread } from '../../image.ts';
+import { type ProcessImage, type Rseq, type Thread, threadPointer } from '../../image.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
 import type { DataRef, Slot } from '../../restorer/steps.ts';
 import { pendingOfThread } from './pending-signals.ts';
+import { registerOffset } from './signal-frame.ts';
 import { NR } from './system-calls.ts';
 
 const CLONE_THREAD_FLAGS = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000 | 0x80000;
@@ -22,96 +21,6 @@ const ROBUST_LIST_HEAD_SIZE = 24;
 const FUTEX_WAKE_PRIVATE = 129;
 /** RSEQ_CPU_ID_REGISTRATION_FAILED (linux/rseq.h): libraries then ask getcpu(2). */
 const RSEQ_FAILED = 0xffff_fffe;
-
-const UC_FP_XSTATE = 1n;
-const UC_SIGCONTEXT_SS = 2n;
-const UC_STRICT_RESTORE_SS = 4n;
-const UCONTEXT = { flags: 0, stack: 16, sigcontext: 40, sigmask: 40 + 256, size: 40 + 256 + 8 } as const;
-/** Offsets within struct sigcontext: general registers in this order, then the segments. */
-const SIGCONTEXT_ORDER: readonly RegisterName[] = [
-  'r8',
-  'r9',
-  'r10',
-  'r11',
-  'r12',
-  'r13',
-  'r14',
-  'r15',
-  'rdi',
-  'rsi',
-  'rbp',
-  'rbx',
-  'rdx',
-  'rax',
-  'rcx',
-  'rsp',
-  'rip',
-  'eflags',
-];
-const SEGMENTS_OFFSET = SIGCONTEXT_ORDER.length * 8;
-const FPSTATE_POINTER_OFFSET = SEGMENTS_OFFSET + 8 + 4 * 8;
-const FP_XSTATE_MAGIC1 = 0x46505853;
-const FP_XSTATE_MAGIC2 = 0x46505845;
-const XSAVE_LEGACY_SIZE = 512;
-const SOFTWARE_BYTES = 464;
-
-/** Offset of a register within a frame made by `signalFrame`. */
-export const registerOffset = (name: RegisterName): number =>
-  UCONTEXT.sigcontext + SIGCONTEXT_ORDER.indexOf(name) * 8;
-
-/** The frame of one thread, as data of the program. */
-export function signalFrame(program: RestoreProgram, thread: Thread): DataRef {
-  const frame = new Uint8Array(UCONTEXT.size);
-  const view = viewOf(frame);
-  const hasState = thread.xstate.length > XSAVE_LEGACY_SIZE;
-  view.setBigUint64(
-    UCONTEXT.flags,
-    UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS | (hasState ? UC_FP_XSTATE : 0n),
-    true,
-  );
-  view.setBigUint64(UCONTEXT.stack, thread.altStack.sp, true);
-  view.setInt32(UCONTEXT.stack + 8, thread.altStack.flags, true);
-  view.setBigUint64(UCONTEXT.stack + 16, BigInt(thread.altStack.size), true);
-  for (const [i, name] of SIGCONTEXT_ORDER.entries()) {
-    view.setBigUint64(UCONTEXT.sigcontext + i * 8, thread.registers[name], true);
-  }
-  for (const [i, name] of (['cs', 'gs', 'fs', 'ss'] as const).entries()) {
-    view.setUint16(
-      UCONTEXT.sigcontext + SEGMENTS_OFFSET + i * 2,
-      Number(BigInt.asUintN(16, thread.registers[name])),
-      true,
-    );
-  }
-  view.setBigUint64(UCONTEXT.sigmask, thread.signalMask, true);
-  const ref = program.data(frame, 64);
-  if (thread.xstate.length >= XSAVE_LEGACY_SIZE) {
-    const state = program.data(fpState(thread.xstate), 64);
-    program.pointer({ ...ref, offset: UCONTEXT.sigcontext + FPSTATE_POINTER_OFFSET }, state);
-  }
-  return ref;
-}
-
-/**
- * The XSAVE area with what the kernel asks for around it: the software-reserved bytes and the second
- * magic number. x87 and SSE are marked as in use: their part of the area is always valid, and a
- * component that is not marked would get its initial state.
- */
-function fpState(xstate: Uint8Array): Uint8Array {
-  const hasState = xstate.length > XSAVE_LEGACY_SIZE;
-  const state = new Uint8Array(xstate.length + 4);
-  state.set(xstate);
-  if (!hasState) return state;
-  const view = viewOf(state);
-  const xcr0 = view.getBigUint64(SOFTWARE_BYTES, true);
-  state.fill(0, SOFTWARE_BYTES, XSAVE_LEGACY_SIZE);
-  view.setUint32(SOFTWARE_BYTES, FP_XSTATE_MAGIC1, true);
-  view.setUint32(SOFTWARE_BYTES + 4, state.length, true);
-  view.setBigUint64(SOFTWARE_BYTES + 8, xcr0, true);
-  view.setUint32(SOFTWARE_BYTES + 16, xstate.length, true);
-  view.setBigUint64(XSAVE_LEGACY_SIZE, view.getBigUint64(XSAVE_LEGACY_SIZE, true) | 3n, true);
-  view.setUint32(xstate.length, FP_XSTATE_MAGIC2, true);
-  return state;
-}
 
 /** Creates every thread but the first; each runs a program of its own (`threadPrograms`). */
 export function createThreads(
@@ -128,7 +37,7 @@ export function createThreads(
     program.operation(
       'CLONE',
       `create thread ${thread.tid} (${thread.name})`,
-      [flags, 0, setsTid ? clearTid : 0, clearTid, thread.registers.fs_base, { label: threadLabel(i) }],
+      [flags, 0, setsTid ? clearTid : 0, clearTid, threadPointer(thread), { label: threadLabel(i) }],
       { into: tid },
       NR.clone,
     );
@@ -191,7 +100,7 @@ export function mainThread(
   features: ThreadFeatures,
 ): void {
   const tid = program.slot();
-  program.syscall('set the FS base', NR.arch_prctl, [ARCH_SET_FS, thread.registers.fs_base]);
+  program.syscall('set the FS base', NR.arch_prctl, [ARCH_SET_FS, threadPointer(thread)]);
   program.syscall('set the clear-tid address', NR.set_tid_address, [thread.clearTid], { into: tid });
   for (const word of thread.tidWords) program.operation('STORE32', 'thread id', [word, tid]);
   tidInRegisters(program, thread, frame, tid);
@@ -201,8 +110,9 @@ export function mainThread(
 
 /** What a thread must say about itself. */
 function threadState(program: RestoreProgram, thread: Thread, features: ThreadFeatures): void {
-  if (thread.registers.gs_base !== 0n) {
-    program.syscall('set the GS base', NR.arch_prctl, [ARCH_SET_GS, thread.registers.gs_base]);
+  const { machine } = thread;
+  if (machine.arch === 'x86_64' && machine.registers.gs_base !== 0n) {
+    program.syscall('set the GS base', NR.arch_prctl, [ARCH_SET_GS, machine.registers.gs_base]);
   }
   if (thread.robustList !== 0n) {
     program.syscall('set the robust list', NR.set_robust_list, [thread.robustList, ROBUST_LIST_HEAD_SIZE], {

@@ -62,7 +62,7 @@ function blockOfFirstThread(
   { rela, jmprel, types, symbols }: LibraryFile,
   { run, memory }: ReadRun,
 ): bigint | undefined {
-  const pointer = run.view.threads[0]?.registers.fs_base;
+  const pointer = run.view.threads[0]?.threadPointer;
   if (pointer === undefined) return undefined;
   const dtv = memory.word(pointer + DTV);
   const blocks = (id: bigint): bigint => memory.word(dtv + DTV_ENTRY * id);

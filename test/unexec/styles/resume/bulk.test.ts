@@ -12,7 +12,7 @@ import {
   trimSteps,
 } from '../../../../unexec/styles/resume/bulk.ts';
 import type { StoredSpan } from '../../../../unexec/styles/resume/contents.ts';
-import { NR } from '../../../../unexec/styles/resume/system-calls.ts';
+import { NR, type SystemCall } from '../../../../unexec/styles/resume/system-calls.ts';
 import { regionOf } from '../../../support/synthetic-view.ts';
 
 const BASE = 0x7000_0000_0000n;
@@ -189,7 +189,7 @@ test('blockOf() rounds down to 2 MiB', t => {
 
 // blockSteps and trimSteps: what they make of memory is tested with the mappings
 
-const say = (program: RestoreProgram, nr: number): string[] =>
+const say = (program: RestoreProgram, nr: SystemCall): string[] =>
   program.steps
     .filter(step => step.nr === nr)
     .map(({ args }) => {
@@ -198,7 +198,7 @@ const say = (program: RestoreProgram, nr: number): string[] =>
     });
 
 test('blockSteps() maps neighbours together, and asks for huge pages', t => {
-  const program = new RestoreProgram();
+  const program = new RestoreProgram('x86_64');
   const blocks = new Set([0n, 1n, 3n].map(i => BASE + i * BLOCK_BIG));
   blockSteps(program, blocks, [], program.slot());
   t.deepEqual(say(program, NR.mmap), [`0+${2 * BLOCK_PAGES}`, `${3 * BLOCK_PAGES}+${BLOCK_PAGES}`]);
@@ -207,7 +207,7 @@ test('blockSteps() maps neighbours together, and asks for huge pages', t => {
 
 test('blockSteps() reads what is stored, near pages with one call, and cuts at the edges of blocks', t => {
   const region = regionOf(BASE, 3 * BLOCK_PAGES);
-  const program = new RestoreProgram();
+  const program = new RestoreProgram('x86_64');
   const runs = [
     { first: 3, count: 2 },
     { first: 9, count: 1 }, // four pages further on
@@ -219,7 +219,7 @@ test('blockSteps() reads what is stored, near pages with one call, and cuts at t
 });
 
 test('trimSteps() unmaps the parts of blocks that no region has', t => {
-  const program = new RestoreProgram();
+  const program = new RestoreProgram('x86_64');
   const regions = [regionOf(BASE - 10n * PAGE_BIG, 13), regionOf(BASE + 8n * PAGE_BIG, 600)];
   trimSteps(program, new Set([BASE, BASE + BLOCK_BIG]), regions);
   t.deepEqual(say(program, NR.munmap), ['3+5', `608+${2 * BLOCK_PAGES - 608}`]);

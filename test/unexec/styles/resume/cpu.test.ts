@@ -39,7 +39,7 @@ const bits: readonly [name: string, leaf: number, register: number, bit: number]
 
 for (const [name, leaf, register, bit] of bits) {
   test(`requireCpu() asks for ${name} in the bit that the SDM gives`, t => {
-    const program = new RestoreProgram();
+    const program = new RestoreProgram('x86_64');
     requireCpu(program, { flags: [name], xcr0: 3n });
     const step = program.steps.find(({ args }) => args[0] === leaf);
     t.is(step?.op, 'CPUID');
@@ -55,13 +55,13 @@ for (const [name, leaf, register, bit] of bits) {
 }
 
 test('requireCpu() asks for nothing where nothing is needed', t => {
-  const program = new RestoreProgram();
+  const program = new RestoreProgram('x86_64');
   requireCpu(program, { flags: ['fpu', 'sse2', 'hypervisor'], xcr0: 3n });
   t.deepEqual(program.steps, []);
 });
 
 test('requireCpu() asks only once where AVX2 implies the older features', t => {
-  const program = new RestoreProgram();
+  const program = new RestoreProgram('x86_64');
   requireCpu(program, { flags: ['avx', 'avx2', 'sse4_2'], xcr0: 7n });
   t.deepEqual(
     program.steps.map(({ op, args }) => [op, args[0]]),
@@ -78,7 +78,7 @@ test('this CPU has what /proc/cpuinfo says it has', t => {
   for (const only of [needed, ...needed.map(name => [name])]) {
     const { status, stderr } = runRestore(program => {
       requireCpu(program, { flags: only, xcr0: 3n });
-      program.syscall('exit', 231, [17]);
+      program.syscall('exit', 'exit_group', [17]);
     });
     t.is(status, 17, `${only.join(' ')}: ${stderr}`);
   }
@@ -91,7 +91,7 @@ test('a feature that this CPU lacks ends the resume and is named', t => {
   for (const name of lacking) {
     const { status, stderr } = runRestore(program => {
       requireCpu(program, { flags: [name], xcr0: 3n });
-      program.syscall('exit', 231, [0]);
+      program.syscall('exit', 'exit_group', [0]);
     });
     t.is(status, 125);
     t.is(stderr, `${PREFIX}this CPU lacks one of: ${name}\n`);
@@ -101,7 +101,7 @@ test('a feature that this CPU lacks ends the resume and is named', t => {
 test('CPU state that no kernel saves ends the resume and is named', t => {
   const { status, stderr } = runRestore(program => {
     requireCpu(program, { flags: [], xcr0: 3n | (1n << 62n) });
-    program.syscall('exit', 231, [0]);
+    program.syscall('exit', 'exit_group', [0]);
   });
   t.is(status, 125);
   t.is(stderr, `${PREFIX}this kernel does not save the CPU state 0x4000000000000003\n`);

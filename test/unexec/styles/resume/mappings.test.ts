@@ -121,7 +121,7 @@ function build(pieces: readonly Piece[]) {
 type Built = ReturnType<typeof build>;
 
 function resume({ image, regions, spans, file, touched }: Built, train: boolean) {
-  const program = new RestoreProgram();
+  const program = new RestoreProgram('x86_64');
   const self = program.slot();
   const blocks = train ? chooseBlocks(regions, spans, touched) : new Set<bigint>();
   const mappings = planMappings(image, spans, blocks);
@@ -347,7 +347,7 @@ test('mappingSteps() gives advice, and locks, as it was', t => {
   const flags = new Set(['hg', 'dd', 'dc', 'wf', 'lo', 'rd', 'wr']);
   const region = regionOf(BASE, 3, { flags });
   const image = imageOf({ regions: [region] });
-  const program = new RestoreProgram();
+  const program = new RestoreProgram('x86_64');
   mappingSteps(program, image, planMappings(image, [], new Set()), [], program.slot());
   t.deepEqual(
     program.steps.map(({ name, args, required }) => [name, args[0] === BASE, required]),
