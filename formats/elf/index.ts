@@ -17,6 +17,8 @@ export { type ConstantTable, flagNames, nameOf } from '../names.ts';
 export type { LayoutPart } from '../parts.ts';
 export { type ByteSource, bytesSource, SourceSlice } from '../source.ts';
 export * from './constants.ts';
+export * from './core.ts';
+export * from './core-notes.ts';
 export { dynamicStrings, type ElfDynamic, readDynamic } from './dynamic.ts';
 export { type DynamicRelocations, readDynamicRelocations } from './dynamic-relocations.ts';
 export { readDynamicSymbols } from './dynamic-symbols.ts';

@@ -11,6 +11,7 @@ import {
   readBuildId,
   readDynamicSymbols,
   readElf,
+  readElfCore,
   readNotes,
   readSymbols,
   readSymbolVersions,
@@ -47,6 +48,7 @@ function exercise(bytes: Uint8Array): boolean {
     const tables = file.sections.filter(({ type }) => type === SHT.SHT_SYMTAB || type === SHT.SHT_DYNSYM);
     for (const table of tables.slice(0, 4)) attempt(() => readSymbols(file, table));
     attempt(() => elfNotes(file));
+    attempt(() => readElfCore(file));
     attempt(() => readBuildId(file));
     attempt(() => dynamicStrings(file, DT.DT_NEEDED));
     const symbols = attempt(() => readDynamicSymbols(file));
