@@ -7,6 +7,7 @@
 import { UnexecError } from './errors.ts';
 import { type FreezePoint, parseFreezePoint } from './freeze-point.ts';
 import type { ProcessImage } from './image.ts';
+import { normalStart } from './normal-start.ts';
 import type { Step } from './restorer/steps.ts';
 import { DEFAULT_PATH } from './sources/launch.ts';
 import { openSource } from './sources/open-source.ts';
@@ -41,6 +42,11 @@ export interface FreezeOptions {
   readonly cwd?: 'frozen' | 'caller';
   /** Which symbols the image keeps. Default: all. */
   readonly symbols?: 'all' | 'program' | 'none';
+  /**
+   * Where the image cannot go on (another CPU, a file that has changed), it starts the program normally, with one line
+   * on stderr that says why.
+   */
+  readonly orStart?: boolean;
   /** The process goes on after the freeze instead of being killed. */
   readonly leaveRunning?: boolean;
   /** Kernel features not to be used at the resume; for unusual kernels and for tests. */
@@ -145,6 +151,7 @@ export async function freeze(
       cwd: options.cwd ?? 'frozen',
       symbols: options.symbols ?? 'all',
       features: features(options),
+      orStart: normalStart(from, source, options),
     };
     let written = await finishExecutable(image, contents, file.handle, { ...plan, touched: [] });
     if (options.train !== undefined) {

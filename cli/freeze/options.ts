@@ -92,6 +92,12 @@ const FREEZE_OPTIONS: readonly FreezeOption[] = [
     parse: text => ({ train: { args: splitWords(text) } }),
   },
   {
+    flags: '--or-start',
+    description: 'where the result cannot resume, it starts the program normally, and says why',
+    only: ['resume'],
+    parse: () => ({ orStart: true }),
+  },
+  {
     flags: '--leave-running',
     description: 'the program goes on after the freeze; otherwise it is killed',
     only: ['resume'],

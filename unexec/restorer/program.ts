@@ -92,7 +92,7 @@ export class RestoreProgram {
     return this.data(Buffer.from(`${text}\0`), 1);
   }
 
-  /** Names the step that is added next, for CLONE. */
+  /** Names the step that is added next, for those that refer to it (CLONE, SLOT.FALLBACK). */
   labelNext(label: string): void {
     this.#pendingLabel = label;
   }

@@ -16,10 +16,10 @@ const USUAL_FILES = 200;
 
 /**
  * Raises the number of open files as far as the image needs it (with a descriptor of its own above
- * all), where the caller's limit is lower. `limitSteps` sets what the program had set.
+ * all, and so many more meanwhile), where the caller's limit is lower. `limitSteps` sets what the program had set.
  */
-export function raiseFileLimit(program: RestoreProgram, image: ProcessImage): void {
-  const needed = Math.max(0, ...wantedDescriptors(image)) + 2;
+export function raiseFileLimit(program: RestoreProgram, image: ProcessImage, meanwhile: number): void {
+  const needed = Math.max(0, ...wantedDescriptors(image)) + 2 + meanwhile;
   if (needed <= USUAL_FILES) return;
   const limit = program.writable(new Uint8Array(16));
   const soft = program.slot();

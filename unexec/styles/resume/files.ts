@@ -15,7 +15,7 @@ import { place, wantedDescriptors } from './opening.ts';
 import { type Pairs, pairSteps } from './pairs.ts';
 import { openPath, regularFile } from './path-steps.ts';
 import { socketSteps } from './socket-steps.ts';
-import { controllingTerminal, leaveStdio, type Presence, stdio, takeStdio } from './stdio.ts';
+import { controllingTerminal, leaveStdio, type Presence, stdio, stdioState, takeStdio } from './stdio.ts';
 import { NR } from './system-calls.ts';
 import { ptyMaster, ptySlave } from './terminal-steps.ts';
 
@@ -37,13 +37,26 @@ export function fileSteps(
   const isLate = ({ what }: OpenFile): boolean => what.type === 'pty-slave';
   for (const file of [...image.files.filter(file => !isLate(file)), ...image.files.filter(isLate)]) {
     openOne(program, file, image, pairs, objects, presence);
-    statusFlags(program, file);
-    lockSteps(program, file);
+    if (file.what.type !== 'stdio') ownState(program, file);
   }
   pairs.finish(program);
   finishObjects(program, image, objects);
   for (const file of image.files) epollEntries(program, file, image);
   leaveStdio(program, image, presence);
+}
+
+/** What is set on the caller's own stdin, stdout, stderr and terminal: to come when nothing of it is in vain. */
+export function stdioSteps(program: RestoreProgram, image: ProcessImage): void {
+  for (const file of image.files) {
+    if (file.what.type !== 'stdio') continue;
+    stdioState(program, file, file.what);
+    ownState(program, file);
+  }
+}
+
+function ownState(program: RestoreProgram, file: OpenFile): void {
+  statusFlags(program, file);
+  lockSteps(program, file);
 }
 
 function openOne(

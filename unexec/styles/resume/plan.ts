@@ -1,7 +1,9 @@
 /**
  * The restore program of an image, top to bottom. Its order has reasons: what can fail without harm
  * comes before the old process is unmapped; the vdso and the break are set while their places are free;
- * timers and pending signals come last, with all signals blocked throughout.
+ * what outlives an execve(2) and cannot be put back (terminal modes, signals that are ignored, umask,
+ * attributes) comes behind the last point of return, once all files are open; timers and pending signals
+ * come last, with all signals blocked throughout.
  *
  * @module
  */
@@ -16,7 +18,8 @@ import { blockSteps, chooseBlocks, trimSteps } from './bulk.ts';
 import type { StoredObject, StoredSpan } from './contents.ts';
 import { requireCpu } from './cpu.ts';
 import { timerSteps } from './event-files.ts';
-import { fileSteps, takeDescriptors } from './files.ts';
+import { type NormalStart, planFallback } from './fallback.ts';
+import { fileSteps, stdioSteps, takeDescriptors } from './files.ts';
 import { isPrivate, mappingSteps, objectKey, planMappings, sharedMappingSteps } from './mappings.ts';
 import { type MemoryObject, memoryObjectSteps } from './memory-files.ts';
 import { wantedDescriptors } from './opening.ts';
@@ -51,6 +54,8 @@ export interface PlanOptions {
   readonly features: KernelFeatures;
   /** What a training run touched. */
   readonly touched: readonly TouchedPages[];
+  /** What is started where the image cannot go on; undefined: nothing. */
+  readonly orStart: NormalStart | undefined;
 }
 
 export interface StoredContents {
@@ -72,10 +77,12 @@ export function planResume(
   const program = new RestoreProgram(image.arch);
   const self = program.slot();
   const go = program.writable(new Uint8Array(4), 4);
+  const fallback = planFallback(program, image, options.orStart);
 
   program.syscall('block signals', NR.rt_sigprocmask, [SIG_SETMASK, program.data(ALL_SIGNALS), 0, 8]);
   requireCpu(program, image.origin.cpu);
-  raiseFileLimit(program, image);
+  raiseFileLimit(program, image, fallback.descriptors);
+  fallback.keepDescriptors();
   openSelf(program, image, self, contents.fileSize);
   const stdio = takeDescriptors(program, image, self);
   const given = keepArguments(program, window);
@@ -89,16 +96,18 @@ export function planResume(
   mappingSteps(program, image, planMappings(image, contents.spans, blocks), contents.spans, self);
   sharedMappingSteps(program, image, objects);
   trimSteps(program, blocks, image.regions);
-  for (const { signal, action } of image.signals) {
-    program.syscall(`action of signal ${signal}`, NR.rt_sigaction, [signal, program.data(action), 0, 8]);
-  }
   if (options.cwd === 'frozen') {
     program.syscall(`working directory ${image.cwd} (see --cwd caller)`, NR.chdir, [
       program.string(image.cwd),
     ]);
   }
   fileSteps(program, image, objects, stdio);
+  fallback.giveUp();
   program.syscall('close the image', NR.close, [self]);
+  stdioSteps(program, image);
+  for (const { signal, action } of image.signals) {
+    program.syscall(`action of signal ${signal}`, NR.rt_sigaction, [signal, program.data(action), 0, 8]);
+  }
   program.syscall('umask', NR.umask, [image.umask]);
   attributeSteps(program, image);
   const frames = image.threads.map(thread => signalFrame(program, thread));
@@ -115,6 +124,7 @@ export function planResume(
     program.operation('SIGRETURN', `registers of thread ${main.tid}`, [mainFrame]);
   }
   threadPrograms(program, image, frames, go, options.features);
+  fallback.addSteps();
   return program;
 }
 

@@ -58,6 +58,22 @@ export function stdio(
   what: FileKind & { type: 'stdio' },
   presence: Presence,
 ): void {
+  const others = { ...file, descriptors: file.descriptors.filter(({ fd }) => fd > 2) };
+  if (others.descriptors.length === 0) return;
+  const share = (): void => shareStdio(program, others, likeWhich(file, what), presence);
+  if (what.sameDescription) {
+    share();
+    return;
+  }
+  openOr(program, others, `/proc/self/fd/${what.like}`, share, presence[what.like]);
+}
+
+/** The modes of a terminal, and what is closed on exec. */
+export function stdioState(
+  program: RestoreProgram,
+  file: OpenFile,
+  what: FileKind & { type: 'stdio' },
+): void {
   if (what.termios !== undefined) {
     const termios = program.data(what.termios);
     program.syscall('terminal modes', NR.ioctl, [what.like, TCSETS, termios], { bestEffort: true });
@@ -67,14 +83,6 @@ export function stdio(
       program.syscall('close on exec', NR.fcntl, [fd, F_SETFD, FD_CLOEXEC], { bestEffort: true });
     }
   }
-  const others = { ...file, descriptors: file.descriptors.filter(({ fd }) => fd > 2) };
-  if (others.descriptors.length === 0) return;
-  const share = (): void => shareStdio(program, others, likeWhich(file, what), presence);
-  if (what.sameDescription) {
-    share();
-    return;
-  }
-  openOr(program, others, `/proc/self/fd/${what.like}`, share, presence[what.like]);
 }
 
 /**
