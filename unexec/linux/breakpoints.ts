@@ -9,7 +9,8 @@ import { getRegisters, getSignalMask, must, PTRACE, setRegisters, setSignalMask 
 
 const INT3 = Uint8Array.of(0xcc);
 const WALL = 0x40000000;
-const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
+/** All but SIGTRAP, which ends a step: where it is blocked the kernel forces it, and takes the program's handler away. */
+const OTHER_SIGNALS = 0xffff_ffff_ffff_ffefn;
 
 export class Breakpoints {
   readonly #memory: ProcessMemory;
@@ -62,10 +63,10 @@ export class Breakpoints {
     return { address, gone };
   }
 
-  /** Steps a thread over the breakpoint that it stands at, which stays. Signals wait meanwhile. */
+  /** Steps a thread over the breakpoint that it stands at, which stays. Other signals wait meanwhile. */
   stepOver(tid: number, address: bigint): void {
     const mask = getSignalMask(tid);
-    setSignalMask(tid, ALL_SIGNALS);
+    setSignalMask(tid, OTHER_SIGNALS);
     this.remove(address);
     must('stepped', tid, ptrace(PTRACE.SINGLESTEP, tid, 0, 0));
     waitpid(tid, WALL);

@@ -1,6 +1,10 @@
 /**
- * System calls made by a stopped thread on our behalf, a single step each: for the state that only the
- * thread itself can ask for. Registers are put back by `end()`; all signals are blocked meanwhile.
+ * System calls made by a stopped thread on our behalf: for the state that only the thread itself can ask
+ * for. Registers are put back by `end()`; all signals are blocked meanwhile.
+ *
+ * Each runs from its entry stop to its exit stop. A single step would end in a SIGTRAP, and where that is
+ * blocked the kernel forces it: the program's own handler would be lost (force_sig_info_to_task() of
+ * kernel/signal.c). Facts: ptrace(2), "Syscall-stops".
  *
  * @module
  */
@@ -8,7 +12,7 @@ import { UnexecError } from '../errors.ts';
 import type { X86Registers } from '../image.ts';
 import { ptrace, waitpid } from './libc.ts';
 import { getRegisters, getSignalMask, must, PTRACE, setRegisters, setSignalMask } from './ptrace.ts';
-import { SIGNAL } from './stop.ts';
+import { decodeStop, type Stop } from './stop.ts';
 
 const WALL = 0x40000000;
 const NO_SYSTEM_CALL = 0xffff_ffff_ffff_ffffn;
@@ -33,7 +37,7 @@ export class RemoteThread {
   /** The result of the system call; negative: -errno. */
   call(nr: number, ...args: readonly (bigint | number)[]): bigint {
     const arg = (i: number): bigint => BigInt.asUintN(64, BigInt(args[i] ?? 0));
-    setRegisters(this.tid, {
+    const registers = {
       ...this.registers,
       rax: BigInt(nr),
       rdi: arg(0),
@@ -44,24 +48,26 @@ export class RemoteThread {
       r9: arg(5),
       rip: this.#instruction,
       orig_rax: NO_SYSTEM_CALL,
-    });
-    this.#step();
-    return BigInt.asIntN(64, getRegisters(this.tid).rax);
+    };
+    let entered = false;
+    // A SIGSTOP sent from outside cannot be blocked, and an interrupt may still be on its way: dropped,
+    // and the call begun again.
+    for (let tries = 0; tries < 10; tries++) {
+      if (!entered) setRegisters(this.tid, registers);
+      const stop = this.#toNextStop();
+      if (entered && stop.type === 'syscall-exit') return stop.result;
+      entered ||= stop.type === 'syscall-entry';
+    }
+    throw new UnexecError('PTRACE_FAILED', `thread ${this.tid} does not make system call ${nr}`);
   }
 
-  #step(): void {
-    // A SIGSTOP sent from outside cannot be blocked, and an interrupt may still be on its way: dropped,
-    // and the step taken again.
-    for (let tries = 0; tries < 10; tries++) {
-      must('stepped', this.tid, ptrace(PTRACE.SINGLESTEP, this.tid, 0, 0));
-      const waited = waitpid(this.tid, WALL);
-      if (waited === undefined || 'errno' in waited || (waited.status & 0xff) !== 0x7f) {
-        throw new UnexecError('PROCESS_GONE', `thread ${this.tid} ended while it was being read`);
-      }
-      const called = getRegisters(this.tid).rip !== this.#instruction;
-      if (waited.status >> 8 === SIGNAL.SIGTRAP && called) return;
+  #toNextStop(): Stop {
+    must('resumed', this.tid, ptrace(PTRACE.SYSCALL, this.tid, 0, 0));
+    const waited = waitpid(this.tid, WALL);
+    if (waited === undefined || 'errno' in waited || (waited.status & 0xff) !== 0x7f) {
+      throw new UnexecError('PROCESS_GONE', `thread ${this.tid} ended while it was being read`);
     }
-    throw new UnexecError('PTRACE_FAILED', `thread ${this.tid} does not step over a system call`);
+    return decodeStop(this.tid, waited.status);
   }
 
   /** Puts registers and signal mask back. */

@@ -21,6 +21,7 @@ test('mutexes to those that wait for them', same, 'waiting');
 test('the number of the CPU, by rseq', same, 'cpu-number');
 test('the number of the CPU where rseq cannot be registered', same, 'cpu-number', { avoid: ['rseq'] });
 test('handlers, masks, and pending signals with their values', same, 'signals');
+test('a handler of SIGTRAP', same, 'trap-handler');
 test('alternate signal stacks, also one in use', same, 'alternate-stack');
 test('SSE registers and control words', same, 'vectors', { at: 'request' });
 test('the GS base of each thread', same, 'gs-base');
