@@ -232,6 +232,7 @@ const features = ({ avoid = [] }: FreezeOptions): KernelFeatures => ({
   vdso: !avoid.includes('vdso'),
   mmMap: !avoid.includes('mmMap'),
   rseq: !avoid.includes('rseq'),
+  timerIds: !avoid.includes('timerIds'),
 });
 
 function timings(at: {

@@ -48,6 +48,8 @@ export interface ProcessImage extends MemoryImage {
   readonly pendingSignals: readonly Uint8Array[];
   readonly signals: readonly SignalAction[];
   readonly timers: readonly IntervalTimer[];
+  /** By ascending id. */
+  readonly posixTimers: readonly PosixTimer[];
   readonly layout: AddressLayout;
   /** The auxiliary vector, as the kernel keeps it. */
   readonly auxv: Uint8Array;
@@ -61,8 +63,14 @@ export interface ProcessImage extends MemoryImage {
   readonly environment: readonly EnvironmentWord[];
   /** Resource limits that the program has set for itself. */
   readonly limits: readonly ResourceLimit[];
-  /** What prctl(2) set for the process, where it is not the default. */
+  /** What system calls have set for the process, where it is not what a new process has; in this order. */
   readonly attributes: readonly ProcessAttribute[];
+  /** What it has written to files of /proc/self. */
+  readonly settings: readonly ProcessSetting[];
+  /** Pages within regions whose access faults (MADV_GUARD_INSTALL). */
+  readonly guards: readonly AddressRange[];
+  /** What is mapped from now on is locked into memory (MCL_FUTURE). */
+  readonly locksNewMemory: boolean;
   /** umask, 12 bits. */
   readonly umask: number;
   /** Working directory, an absolute path. */
@@ -119,6 +127,12 @@ export type RegionKind =
   | 'vvar'
   | 'vsyscall';
 
+export interface AddressRange {
+  readonly start: bigint;
+  /** Bytes, a multiple of PAGE. */
+  readonly size: number;
+}
+
 /** A stretch of address space with one protection. */
 export interface MemoryRegion {
   readonly start: bigint;
@@ -146,6 +160,10 @@ export interface Region extends MemoryRegion {
   readonly flags: ReadonlySet<string>;
   /** Bytes of the file, where a shared mapping writes to one that exists. */
   readonly fileSize?: number;
+  /** Of a locked region (`lo`): its pages are locked as they are touched. */
+  readonly lockedOnFault?: boolean;
+  /** pkey_mprotect(2), where the CPU has protection keys. */
+  readonly protectionKey?: number;
 }
 
 /** Exclusive end address of a region. */
@@ -200,6 +218,7 @@ export interface Thread {
   /** set_robust_list(2); 0n if none. */
   readonly robustList: bigint;
   readonly rseq: Rseq | undefined;
+  readonly scheduling: Scheduling;
   /** Addresses of 32-bit words that hold the tid, and must hold the new one. */
   readonly tidWords: readonly bigint[];
   /** Registers of `machine` that hold it, likewise. */
@@ -212,6 +231,18 @@ export interface AltStack {
   readonly sp: bigint;
   readonly flags: number;
   readonly size: number;
+}
+
+/** How a thread is scheduled, where that is its own choice. */
+export interface Scheduling {
+  /** `struct sched_attr`: policy, nice value, priority. */
+  readonly attributes: Uint8Array | undefined;
+  /** CPUs that it runs on, a bit each. */
+  readonly affinity: Uint8Array | undefined;
+  /** As ioprio_set(2) takes it. */
+  readonly ioPriority: number | undefined;
+  /** Nanoseconds. */
+  readonly timerSlack: bigint | undefined;
 }
 
 /** A thread's registered restartable-sequence area. */
@@ -234,6 +265,25 @@ export interface IntervalTimer {
   readonly value: Uint8Array;
 }
 
+/** A timer of timer_create(2). */
+export interface PosixTimer {
+  readonly id: number;
+  /**
+   * What timer_create(2) takes. With `thread`: the CPU clock of the thread that had this tid; then `id` is the
+   * low bits of such a clock.
+   */
+  readonly clock: { readonly id: number; readonly thread?: number };
+  /** SIGEV_SIGNAL, SIGEV_NONE, or SIGEV_THREAD without a library. */
+  readonly notify: 'signal' | 'none' | 'thread';
+  readonly signal: number;
+  /** sigev_value. */
+  readonly value: bigint;
+  /** SIGEV_THREAD_ID: the tid of the thread that gets the signal. */
+  readonly thread: number | undefined;
+  /** `struct itimerspec` (32 bytes): interval, and what remains. */
+  readonly spec: Uint8Array;
+}
+
 /** setrlimit(2). RLIM_INFINITY is 2^64 - 1. */
 export interface ResourceLimit {
   readonly name: string;
@@ -243,11 +293,17 @@ export interface ResourceLimit {
   readonly hard: bigint | undefined;
 }
 
-/** An option of prctl(2) that sets an attribute, with the value. */
+/** A system call that sets an attribute of the process. */
 export interface ProcessAttribute {
   readonly name: string;
-  readonly option: number;
-  readonly value: number;
+  readonly call: 'prctl' | 'personality' | 'membarrier' | 'arch_prctl';
+  readonly args: readonly number[];
+}
+
+/** What is written to /proc/self/NAME. */
+export interface ProcessSetting {
+  readonly name: string;
+  readonly value: string;
 }
 
 /** What prctl(PR_SET_MM_MAP) sets, addresses of the first life. */

@@ -5,7 +5,8 @@
  *
  * @module
  */
-import { type MemoryReader, PAGE, type Region } from './image.ts';
+import { type MemoryReader, type Module, PAGE, type Region } from './image.ts';
+import { isMemoryFile } from './linux/regions.ts';
 
 /** Bytes of a region that are searched: what a program allocates early, its state, is at the start. */
 const LIMIT = 16 << 20;
@@ -103,14 +104,41 @@ const RWLOCK_WRITER = 3;
 const isFutex = (word: number): boolean => word === 1 || word === 3;
 const isZero = (words: Int32Array): boolean => words.every(word => word === 0);
 
-/** Calls with overlapping chunks of writable private memory as 32-bit words, each with its address. */
+/**
+ * The words in which glibc keeps the id of the thread that calls functions for timers (`__timer_helper_tid`,
+ * sysdeps/unix/sysv/linux/timer_routines.c): in the data of libc, or of the program where that is static. A
+ * small id, which may be any number, must stand before a pthread_once_t that is done, as it does in 2.34 to 2.41.
+ */
+export function timerHelperWords(
+  view: SearchView & { readonly modules: readonly Module[] },
+  tid: number,
+): bigint[] {
+  const libc = view.modules.find(({ path }) => /\/libc(\.so\.6|-2\.\d+\.so)$/.test(path)) ?? view.modules[0];
+  if (libc === undefined) return [];
+  const regions = view.regions.filter(({ start }) => libc.start <= start && start < libc.end);
+  const found = new Set<bigint>();
+  scan({ regions, memory: view.memory }, (words, address) => {
+    for (let i = words.indexOf(tid); i >= 0; i = words.indexOf(tid, i + 1)) {
+      if (tid >= LEAST_DISTINCT_TID || words[i + 1] === ONCE_DONE) found.add(address + BigInt(i * 4));
+    }
+  });
+  return [...found];
+}
+
+/** __PTHREAD_ONCE_DONE. */
+const ONCE_DONE = 2;
+
+/**
+ * Calls with overlapping chunks of writable memory as 32-bit words, each with its address: private memory, and
+ * shared memory that the image holds.
+ */
 function scan(
   { regions, memory }: SearchView,
   look: (words: Int32Array, address: bigint, region: Region) => void,
 ): void {
   const buffer = new Uint8Array(CHUNK);
   for (const region of regions) {
-    if (!region.write || !region.read || region.shared) continue;
+    if (!region.write || !region.read || (region.shared && !isMemoryFile(region))) continue;
     let left = LIMIT;
     for (const { first, count } of memory.touched(region)) {
       const size = Math.min(count * PAGE, left);

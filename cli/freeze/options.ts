@@ -105,7 +105,7 @@ const FREEZE_OPTIONS: readonly FreezeOption[] = [
   },
   {
     flags: '--avoid <features>',
-    description: 'kernel features not to rely on: vdso, mm-map, rseq; a list with commas',
+    description: 'kernel features not to rely on: vdso, mm-map, rseq, timer-ids; a list with commas',
     only: ['resume'],
     parse: (text, { avoid = [] }) => ({ avoid: [...avoid, ...text.split(',').map(feature)] }),
   },
@@ -205,7 +205,7 @@ function descriptors(text: string): number[] {
 }
 
 const feature = (text: string): keyof KernelFeatures =>
-  oneOf(text, { vdso: 'vdso', 'mm-map': 'mmMap', rseq: 'rseq' });
+  oneOf(text, { vdso: 'vdso', 'mm-map': 'mmMap', rseq: 'rseq', 'timer-ids': 'timerIds' });
 
 function oneOf<T>(text: string, values: Readonly<Record<string, T>>): T {
   const value = Object.hasOwn(values, text) ? values[text] : undefined;

@@ -6,12 +6,12 @@
  * @module
  */
 import { statSync } from 'node:fs';
-import { viewOf } from '../../formats/struct.ts';
 import type { EpollEntry, FileKind, InotifyWatch } from '../image.ts';
 import type { Context } from './descriptors.ts';
 import { type HeldFile, infoOf } from './held-file.ts';
 import { syscall } from './libc.ts';
 import { unreadBytes } from './pipes.ts';
+import { dueNow } from './posix-timers.ts';
 import { readProc } from './proc.ts';
 import { leaveOut, refuse } from './refusal.ts';
 
@@ -95,7 +95,7 @@ function stillWatches(file: HeldFile, fd: number, nth: number, { pid, files }: C
 function timerfd(file: HeldFile): FileKind {
   const spec = new Uint8Array(32);
   syscall('timerfd_gettime', file.own, spec);
-  dueNow(viewOf(spec));
+  dueNow(spec);
   const now = { ...file, info: readProc(`/proc/self/fdinfo/${file.own}`) };
   return {
     type: 'timerfd',
@@ -103,16 +103,6 @@ function timerfd(file: HeldFile): FileKind {
     spec,
     ticks: BigInt(infoOf(now, 'ticks') ?? 0),
   };
-}
-
-/**
- * A periodic timer that is due at this very moment has nothing left (it_value is 0), which would disarm it.
- * struct itimerspec: it_interval, it_value, each seconds and nanoseconds.
- */
-function dueNow(spec: DataView): void {
-  const isZero = (at: number): boolean =>
-    spec.getBigInt64(at, true) === 0n && spec.getBigInt64(at + 8, true) === 0n;
-  if (!isZero(0) && isZero(16)) spec.setBigInt64(24, 1n, true);
 }
 
 /** fdinfo names a watched inode, not its path: it must be one that the program was seen to watch. */

@@ -25,22 +25,17 @@ import {
 } from '../image.ts';
 import { findOwnedLocks } from '../word-search.ts';
 import { findZones, refineRegionKinds } from '../zones.ts';
-import { captureAttributes, captureLimits } from './attributes.ts';
+import { captureAttributes, captureLimits, captureSettings } from './attributes.ts';
 import { findSyscallInstruction, SCRATCH_SIZE, scratchAddress } from './borrow.ts';
 import { captureDescriptors, type DescriptorOptions } from './descriptors.ts';
+import { guardPages } from './guard-pages.ts';
+import { locksNewMemory } from './locked-memory.ts';
 import { ProcessMemory } from './memory.ts';
 import { findModules } from './modules.ts';
-import {
-  parseSmaps,
-  readAuxv,
-  readChildren,
-  readProc,
-  readProcBytes,
-  readProcLink,
-  readStat,
-  readStatus,
-} from './proc.ts';
+import { capturePosixTimers, dueNow, timerHelper } from './posix-timers.ts';
+import { parseSmaps, readAuxv, readProc, readProcBytes, readProcLink, readStat, readStatus } from './proc.ts';
 import { peekPendingSignals } from './ptrace.ts';
+import { refuseSegments, refuseState } from './refused-state.ts';
 import { nameRegions, refuseRegions } from './regions.ts';
 import { RemoteThread } from './remote.ts';
 import { captureThread } from './thread-state.ts';
@@ -103,7 +98,11 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
   const status = readStatus(pid);
   const signals = captureSignals(main, status, memory, scratch);
   const timers = captureTimers(main, memory, scratch);
-  const attributes = captureAttributes(main, memory, scratch);
+  const tids = threads.map(({ tid }) => tid);
+  const posix = capturePosixTimers(pid, tids, main, memory, scratch);
+  const attributes = captureAttributes(pid, main, memory, scratch);
+  const segments = refuseSegments(main, scratch);
+  const locksNew = locksNewMemory(pid, main, plainRegions);
   const layout = captureLayout(pid, main);
   memory.write(scratch, overwritten);
   for (const remote of remotes) remote.end();
@@ -122,6 +121,7 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
   const regions = refineRegionKinds(plainRegions, zones);
   const cwd = readProcLink(`/proc/${pid}/cwd`);
 
+  const helpers = timerHelper(posix.timers, threads, { regions, modules, memory });
   const image: ProcessImage = {
     arch: 'x86_64',
     origin: {
@@ -135,11 +135,15 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
     },
     regions,
     modules,
-    threads,
+    threads: threads.map(thread => ({
+      ...thread,
+      tidWords: [...thread.tidWords, ...(helpers.get(thread.tid) ?? [])],
+    })),
     files: descriptors.files,
     pendingSignals: peekPendingSignals(pid, true),
     signals,
     timers,
+    posixTimers: posix.timers,
     layout,
     auxv: auxv.bytes,
     vdso: captureVdso(regions, auxv.values.get(AT_SYSINFO_EHDR), memory),
@@ -149,11 +153,16 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
     environment: findEnvironment({ regions, modules, layout, memory }, options.atMain),
     limits: captureLimits(pid),
     attributes,
+    settings: captureSettings(pid),
+    guards: guardPages(pid),
+    locksNewMemory: locksNew,
     umask: Number.parseInt(status.get('Umask') ?? '0022', 8),
     cwd,
     refusals: [
       ...refuseThreads(threads),
-      ...refuseState(pid, status, cwd),
+      ...refuseState(pid, tids, cwd),
+      ...segments,
+      ...posix.refusals,
       ...refuseRegions(regions),
       ...descriptors.refusals,
     ],
@@ -195,6 +204,8 @@ function captureTimers(main: RemoteThread, memory: ProcessMemory, scratch: bigin
   for (const which of [0, 1, 2]) {
     if (main.call(SYS_getitimer, which, scratch) < 0n) continue;
     const value = memory.bytes(scratch, 32);
+    // A timer whose signal waits to be taken stands still until then: nothing is left of its time.
+    dueNow(value);
     if (value.some(byte => byte !== 0)) timers.push({ which, value });
   }
   return timers;
@@ -261,56 +272,4 @@ function refuseThreads(threads: readonly Thread[]): Reason[] {
       remedy: 'freeze a 64-bit build of the program',
     };
   });
-}
-
-/** State of the process as a whole that no new process can have. */
-function refuseState(pid: number, status: ReadonlyMap<string, string>, cwd: string): Reason[] {
-  const reasons: Reason[] = [];
-  const children = readChildren(pid);
-  if (children.length > 0) {
-    const names = children.map(child => `${child} (${commandOf(child)})`).join(', ');
-    reasons.push({
-      code: 'CHILDREN',
-      what: `the process has children: ${names}`,
-      remedy: 'choose a freeze point at which they have ended and been waited for',
-    });
-  }
-  if ((status.get('Seccomp') ?? '0') !== '0') {
-    reasons.push({
-      code: 'SECCOMP',
-      what: 'the process runs under a seccomp filter, which only root could read',
-      remedy: 'start the program without its sandbox',
-    });
-  }
-  if (/^ID:/m.test(readTimers(pid))) {
-    reasons.push({
-      code: 'POSIX_TIMERS',
-      what: 'the process has timers of timer_create(2)',
-      remedy: 'choose a freeze point before they are made, or after timer_delete',
-    });
-  }
-  if (cwd.endsWith(' (deleted)')) {
-    reasons.push({
-      code: 'CWD_DELETED',
-      what: `its working directory ${cwd} is gone`,
-      remedy: 'resume in the directory of the caller: --cwd caller',
-    });
-  }
-  return reasons;
-}
-
-function readTimers(pid: number): string {
-  try {
-    return readProc(`/proc/${pid}/timers`);
-  } catch {
-    return ''; // a kernel without CONFIG_CHECKPOINT_RESTORE or POSIX timers
-  }
-}
-
-function commandOf(pid: number): string {
-  try {
-    return readProc(`/proc/${pid}/comm`).trimEnd();
-  } catch {
-    return 'ended';
-  }
 }

@@ -149,6 +149,10 @@ export const SYS = {
   close: 3,
   fcntl: 72,
   tgkill: 234,
+  sched_getattr: 315,
+  sched_getaffinity: 204,
+  ioprio_get: 252,
+  lseek: 8,
 } as const;
 export type SystemCall = keyof typeof SYS;
 

@@ -63,6 +63,8 @@ export interface Mapping {
   readonly name: string;
   /** Resident and swapped bytes; 0 means never touched (for private anonymous memory). */
   readonly populated: number;
+  /** Where the CPU has protection keys. */
+  readonly protectionKey?: number;
   readonly flags: ReadonlySet<string>;
 }
 
@@ -72,14 +74,18 @@ const HEADER = /^([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) (\S+) (\d+) *(.*)$/
 export function parseSmaps(text: string): Mapping[] {
   const mappings: Mapping[] = [];
   let populated = 0;
+  let protectionKey: number | undefined;
   let header: RegExpExecArray | undefined;
   for (const line of text.split('\n')) {
     const match = HEADER.exec(line);
     if (match !== null) {
       header = match;
       populated = 0;
+      protectionKey = undefined;
     } else if (line.startsWith('Rss:') || line.startsWith('Swap:')) {
       populated += Number.parseInt(line.slice(line.indexOf(':') + 1), 10) * 1024;
+    } else if (line.startsWith('ProtectionKey:')) {
+      protectionKey = Number(line.slice('ProtectionKey:'.length));
     } else if (line.startsWith('VmFlags:') && header !== undefined) {
       const [, start = '', end = '', permissions = '', offset = '', device = '', inode = '', name = ''] =
         header;
@@ -92,6 +98,7 @@ export function parseSmaps(text: string): Mapping[] {
         inode: Number(inode),
         name: unescapeOctal(name),
         populated,
+        ...(protectionKey === undefined ? {} : { protectionKey }),
         flags: new Set(line.slice('VmFlags:'.length).trim().split(/\s+/)),
       });
       header = undefined;

@@ -24,6 +24,8 @@ export function nameRegions(mappings: readonly Mapping[], modules: readonly Modu
     kind: kindOf(mapping, modules),
     flags: mapping.flags,
     ...sizeOfSharedFile(mapping),
+    ...(locksOnFault(mapping) ? { lockedOnFault: true } : {}),
+    ...(mapping.protectionKey === undefined ? {} : { protectionKey: mapping.protectionKey }),
   }));
 }
 
@@ -33,6 +35,10 @@ function sizeOfSharedFile({ permissions, inode, name }: Mapping): { fileSize?: n
   const size = statSync(name, { throwIfNoEntry: false })?.size;
   return size === undefined ? {} : { fileSize: size };
 }
+
+/** Locking makes all pages resident; where some are not, they are locked when they come (MLOCK_ONFAULT). */
+const locksOnFault = ({ flags, populated, start, end }: Mapping): boolean =>
+  flags.has('lo') && populated < Number(end - start);
 
 function kindOf(mapping: Mapping, modules: readonly Module[]): RegionKind {
   switch (mapping.name) {
@@ -60,30 +66,64 @@ function kindOf(mapping: Mapping, modules: readonly Module[]): RegionKind {
 /** Mappings that no new process can have again. */
 export function refuseRegions(regions: readonly Region[]): Reason[] {
   return regions.flatMap(region => {
-    const what = unsupported(region);
-    if (what === undefined) return [];
-    return [
-      {
-        code: 'REGION_UNSUPPORTED',
-        what: `the mapping at 0x${region.start.toString(16)} (${region.name || 'anonymous'}) is ${what}`,
-        remedy: 'unmap it before the freeze point',
-      },
-    ];
+    if (region.kind === 'vvar' || region.kind === 'vdso' || region.kind === 'vsyscall') return [];
+    const found = UNSUPPORTED.find(({ is }) => is(region));
+    if (found === undefined) return [];
+    const where = `0x${region.start.toString(16)} (${region.name || 'anonymous'})`;
+    const remedy = found.remedy ?? 'unmap it before the freeze point';
+    return [{ code: found.code, what: `the mapping at ${where} is ${found.noun}`, remedy }];
   });
 }
 
-function unsupported(region: Region): string | undefined {
-  if (region.kind === 'vvar' || region.kind === 'vdso' || region.kind === 'vsyscall') return undefined;
-  if (region.name.startsWith('/SYSV')) return 'a System V shared memory segment';
-  if (region.name.startsWith('/[aio]') || region.name.startsWith('anon_inode:[io_uring]')) {
-    return 'a ring shared with the kernel';
-  }
-  if (region.flags.has('io') || region.flags.has('pf')) return 'device memory';
-  if (region.flags.has('ss'))
-    return 'a shadow stack (start the program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off)';
-  if (region.flags.has('ht')) return 'made of huge pages (MAP_HUGETLB)';
-  return undefined;
+interface Unsupported {
+  readonly code: string;
+  readonly noun: string;
+  readonly remedy?: string;
+  is(region: Region): boolean;
 }
+
+const UNSUPPORTED: readonly Unsupported[] = [
+  {
+    code: 'SYSV_MEMORY',
+    noun: 'a System V shared memory segment',
+    remedy: 'detach it (shmdt) before the freeze point, or share memory by a file or MAP_ANONYMOUS',
+    is: ({ name }) => name.startsWith('/SYSV'),
+  },
+  {
+    code: 'KERNEL_RING',
+    noun: 'a ring shared with the kernel',
+    is: ({ name }) => name.startsWith('/[aio]') || name.startsWith('anon_inode:[io_uring]'),
+  },
+  {
+    code: 'SECRET_MEMORY',
+    noun: 'secret memory (memfd_secret), which nobody else can read',
+    is: ({ name }) => name.startsWith('/secretmem'),
+  },
+  {
+    code: 'DEVICE_MEMORY',
+    noun: 'memory of a device or of the kernel',
+    is: ({ name, flags }) => name.startsWith('anon_inode:') || flags.has('io') || flags.has('pf'),
+  },
+  {
+    code: 'SHADOW_STACK',
+    noun: 'a shadow stack',
+    remedy: 'start the program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off (--env)',
+    is: ({ flags }) => flags.has('ss'),
+  },
+  {
+    code: 'HUGE_PAGES',
+    noun: 'made of huge pages (MAP_HUGETLB)',
+    remedy: 'have the program use transparent huge pages (madvise with MADV_HUGEPAGE)',
+    is: ({ flags }) => flags.has('ht'),
+  },
+  {
+    code: 'MEMORY_KEYS',
+    noun: 'protected by a memory key (pkey_mprotect)',
+    remedy: 'choose a freeze point before pkey_mprotect, or run the program on a CPU without protection keys',
+    // Memory that may only be executed has a key by itself.
+    is: ({ protectionKey, read }) => protectionKey !== undefined && protectionKey !== 0 && read,
+  },
+];
 
 /** Shared memory without a name in the file system: MAP_ANONYMOUS, memfd, a file that was deleted. */
 export const isMemoryFile = ({ shared, inode, name }: Region): boolean =>

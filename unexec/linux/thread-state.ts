@@ -14,6 +14,7 @@ import type { ProcessMemory } from './memory.ts';
 import { readProc } from './proc.ts';
 import { getRegisterSet, getSignalInfo, NT_X86_XSTATE, PTRACE, peekPendingSignals } from './ptrace.ts';
 import type { RemoteThread } from './remote.ts';
+import { captureScheduling } from './scheduling.ts';
 import { SIGNAL, type Stop } from './stop.ts';
 
 const SYS_sigaltstack = 131;
@@ -66,6 +67,7 @@ export function captureThread(
     clearTid,
     robustList: readRobustList(tid),
     rseq,
+    scheduling: captureScheduling(remote),
     tidWords: [...tidWords(tid, clearTid, remote.registers.fs_base, memory), ...kept.words],
     tidRegisters: kept.registers,
     pendingSignals: pending,

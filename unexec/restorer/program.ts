@@ -143,6 +143,14 @@ export class RestoreProgram {
     this.when(op, name, args, () => {}, then);
   }
 
+  /** Steps that are repeated until a condition, as `when` takes it, holds after them. */
+  until(op: OpName, name: string, args: readonly StepArgument[], body: () => void): void {
+    const start = this.steps.length;
+    body();
+    // Steps are skipped from the one after the condition on: backwards, the condition itself counts too.
+    this.#add(op, name, [...args, start - this.steps.length - 1], { bestEffort: true });
+  }
+
   #setSkip(at: number, index: number): void {
     const item = this.steps[at];
     if (item === undefined) return;

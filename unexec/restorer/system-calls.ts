@@ -81,6 +81,7 @@ const NUMBERS = {
   quotactl_fd: [443, 443], landlock_create_ruleset: [444, 444], landlock_add_rule: [445, 445],
   landlock_restrict_self: [446, 446], memfd_secret: [447, 447], process_mrelease: [448, 448],
   futex_waitv: [449, 449], set_mempolicy_home_node: [450, 450],
+  mseal: [462, 462],
   // Of one architecture only.
   arch_prctl: [158, undefined],
 } as const satisfies Readonly<Record<string, readonly [number, number | undefined]>>;

@@ -9,9 +9,13 @@ const headers: readonly [arch: Arch, compiler: string][] = [
   ['aarch64', 'aarch64-linux-gnu-gcc'],
 ];
 
+/** Those that the headers of Debian 12 (Linux 6.1) do not have. */
+const NEWER: ReadonlySet<string> = new Set(['mseal']);
+
 for (const [arch, compiler] of headers) {
   test(`system calls have the numbers of asm/unistd.h on ${arch}`, t => {
-    const names = Object.values(NR).filter(name => arch === 'x86_64' || name !== 'arch_prctl');
+    const here = Object.values(NR).filter(name => arch === 'x86_64' || name !== 'arch_prctl');
+    const names = here.filter(name => !NEWER.has(name));
     const source = ['#include <asm/unistd.h>', ...names.map(name => `${name} __NR_${name}`)].join('\n');
     const said = execFileSync(compiler, ['-E', '-P', '-'], { input: source, encoding: 'utf8' });
     const expected = said.split('\n').filter(line => line !== '');

@@ -1,14 +1,16 @@
 /**
- * Steps for what the program had set for its process as a whole: resource limits, prctl(2) attributes.
- * Facts: getrlimit(2), prctl(2).
+ * Steps for what the program had set for its process as a whole: resource limits, attributes, files of /proc.
+ * Facts: getrlimit(2), prctl(2), personality(2), membarrier(2), proc(5).
  *
  * @module
  */
 import { viewOf } from '../../../formats/struct.ts';
 import type { ProcessImage } from '../../image.ts';
+import { O } from '../../linux/open-flags.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
+import { LARGEST_RESULT } from '../../restorer/steps.ts';
 import { wantedDescriptors } from './opening.ts';
-import { NR } from './system-calls.ts';
+import { AT_FDCWD, NR } from './system-calls.ts';
 
 const RLIMIT_NOFILE = 7;
 /** Every usual limit of open files is above this. */
@@ -46,8 +48,22 @@ export function limitSteps(program: RestoreProgram, image: ProcessImage): void {
   }
 }
 
+/** What the caller may not have (a lower oom_score_adj) is left as the caller has it. */
 export function attributeSteps(program: RestoreProgram, image: ProcessImage): void {
-  for (const { name, option, value } of image.attributes) {
-    program.syscall(name, NR.prctl, [option, value, 0, 0, 0], { bestEffort: true });
+  for (const { name, value } of image.settings) {
+    const path = `/proc/self/${name}`;
+    const file = program.slot();
+    program.syscall(`open ${path}`, NR.openat, [AT_FDCWD, program.string(path), O.WRONLY, 0], {
+      bestEffort: true,
+      into: file,
+    });
+    program.when('AT_MOST', `${path} is open`, [file, LARGEST_RESULT], () => {
+      const text = program.data(Buffer.from(value), 1);
+      program.syscall(`write ${path}`, NR.write, [file, text, value.length], { bestEffort: true });
+      program.syscall(`close ${path}`, NR.close, [file]);
+    });
+  }
+  for (const { name, call, args } of image.attributes) {
+    program.syscall(name, NR[call], args, { bestEffort: true });
   }
 }

@@ -26,18 +26,6 @@ const HOLE_PAGES = 512;
 /** One pread(2) reads at most this much (MAX_RW_COUNT is a page less than 2 GiB). */
 const READ_LIMIT = 1 << 30;
 
-/** VmFlags of smaps that madvise(2) sets again. */
-const ADVICE: ReadonlyMap<string, { advice: number; name: string }> = new Map([
-  ['hg', { advice: 14, name: 'MADV_HUGEPAGE' }],
-  ['nh', { advice: 15, name: 'MADV_NOHUGEPAGE' }],
-  ['mg', { advice: 12, name: 'MADV_MERGEABLE' }],
-  ['dd', { advice: 16, name: 'MADV_DONTDUMP' }],
-  ['dc', { advice: 10, name: 'MADV_DONTFORK' }],
-  ['wf', { advice: 18, name: 'MADV_WIPEONFORK' }],
-  ['sr', { advice: 2, name: 'MADV_SEQUENTIAL' }],
-  ['rr', { advice: 1, name: 'MADV_RANDOM' }],
-]);
-
 /** One mmap(2) of the restore program. */
 export interface Mapping {
   readonly address: bigint;
@@ -152,7 +140,7 @@ function join(a: Mapping, b: Mapping): Mapping | undefined {
   return adjacent ? { ...a, size: a.size + b.size } : undefined;
 }
 
-/** The steps of the mappings, and of what is read into them and advised about them. */
+/** The steps of the mappings, and of what is read into them. */
 export function mappingSteps(
   program: RestoreProgram,
   image: ProcessImage,
@@ -166,14 +154,6 @@ export function mappingSteps(
   }
   for (const region of image.regions) {
     if (growsDown(region)) fillStack(program, region, spans, self);
-    if (region.kind === 'vvar' || region.kind === 'vdso') continue;
-    for (const [flag, { advice, name }] of ADVICE) {
-      if (!region.flags.has(flag)) continue;
-      program.syscall(name, NR.madvise, [region.start, region.size, advice], { bestEffort: true });
-    }
-    if (region.flags.has('lo')) {
-      program.syscall('lock memory', NR.mlock, [region.start, region.size], { bestEffort: true });
-    }
   }
 }
 

@@ -12,6 +12,7 @@ import { RestoreProgram } from '../../restorer/program.ts';
 import type { Slot } from '../../restorer/steps.ts';
 import type { TouchedPages } from '../../touched-pages.ts';
 import { setAddresses } from './address-layout.ts';
+import { adviceSteps } from './advice.ts';
 import { keepArguments, passArguments } from './arguments.ts';
 import { attributeSteps, limitSteps, raiseFileLimit } from './attributes.ts';
 import { blockSteps, chooseBlocks, trimSteps } from './bulk.ts';
@@ -24,6 +25,7 @@ import { isPrivate, mappingSteps, objectKey, planMappings, sharedMappingSteps } 
 import { type MemoryObject, memoryObjectSteps } from './memory-files.ts';
 import { wantedDescriptors } from './opening.ts';
 import { pendingOfProcess } from './pending-signals.ts';
+import { posixTimerSteps } from './posix-timers.ts';
 import { signalFrame } from './signal-frame.ts';
 import { AT_FDCWD, NR, STAT } from './system-calls.ts';
 import { createThreads, mainThread, releaseThreads, threadPrograms } from './threads.ts';
@@ -46,6 +48,8 @@ export interface KernelFeatures {
   /** PR_SET_MM_MAP. Without it: brk(2) only, and /proc/self/cmdline keeps showing the restorer's. */
   readonly mmMap: boolean;
   readonly rseq: boolean;
+  /** PR_TIMER_CREATE_RESTORE_IDS. Without it: timers are made until one has the wanted id. */
+  readonly timerIds: boolean;
 }
 
 export interface PlanOptions {
@@ -96,6 +100,7 @@ export function planResume(
   mappingSteps(program, image, planMappings(image, contents.spans, blocks), contents.spans, self);
   sharedMappingSteps(program, image, objects);
   trimSteps(program, blocks, image.regions);
+  adviceSteps(program, image);
   if (options.cwd === 'frozen') {
     program.syscall(`working directory ${image.cwd} (see --cwd caller)`, NR.chdir, [
       program.string(image.cwd),
@@ -112,13 +117,14 @@ export function planResume(
   attributeSteps(program, image);
   const frames = image.threads.map(thread => signalFrame(program, thread));
   passArguments(program, image, given, frames[0]);
-  createThreads(program, image, frames);
+  const threads = createThreads(program, image, frames);
   const [main] = image.threads;
   const [mainFrame] = frames;
   if (main !== undefined && mainFrame !== undefined) {
-    mainThread(program, image, main, mainFrame, options.features);
+    threads.set(main.tid, mainThread(program, image, main, mainFrame, options.features));
     limitSteps(program, image);
     timerSteps(program, image);
+    posixTimerSteps(program, image, threads, options.features.timerIds);
     pendingOfProcess(program, image);
     releaseThreads(program, image, go);
     program.operation('SIGRETURN', `registers of thread ${main.tid}`, [mainFrame]);

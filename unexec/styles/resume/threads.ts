@@ -1,5 +1,5 @@
 /**
- * Steps that bring a thread back: TLS, tid, robust list, rseq, name. All else is in its signal frame.
+ * Steps that bring a thread back: TLS, tid, robust list, rseq, priority, name. All else is in its signal frame.
  * Facts: clone(2), set_tid_address(2), arch_prctl(2), get_robust_list(2), linux/rseq.h.
  *
  * @module
@@ -8,6 +8,7 @@ import { type ProcessImage, type Rseq, type Thread, threadPointer } from '../../
 import type { RestoreProgram } from '../../restorer/program.ts';
 import type { DataRef, Slot } from '../../restorer/steps.ts';
 import { pendingOfThread } from './pending-signals.ts';
+import { schedulingSteps } from './scheduling.ts';
 import { registerOffset } from './signal-frame.ts';
 import { NR } from './system-calls.ts';
 
@@ -22,14 +23,19 @@ const FUTEX_WAKE_PRIVATE = 129;
 /** RSEQ_CPU_ID_REGISTRATION_FAILED (linux/rseq.h): libraries then ask getcpu(2). */
 const RSEQ_FAILED = 0xffff_fffe;
 
+/** The new id of each thread by its old one. */
+export type ThreadIds = Map<number, Slot>;
+
 /** Creates every thread but the first; each runs a program of its own (`threadPrograms`). */
 export function createThreads(
   program: RestoreProgram,
   image: ProcessImage,
   frames: readonly DataRef[],
-): void {
+): ThreadIds {
+  const ids: ThreadIds = new Map();
   for (const [i, thread] of image.threads.slice(1).entries()) {
     const tid = program.slot();
+    ids.set(thread.tid, tid);
     const { clearTid } = thread;
     const setsTid = clearTid !== 0n && thread.tidWords.includes(clearTid);
     const flags =
@@ -46,6 +52,7 @@ export function createThreads(
     }
     tidInRegisters(program, thread, frames[i + 1], tid);
   }
+  return ids;
 }
 
 /** The ids that the thread holds in registers, in the frame that sets them. */
@@ -91,14 +98,14 @@ export interface ThreadFeatures {
   readonly rseq: boolean;
 }
 
-/** TLS, tid and all else of the first thread. */
+/** TLS, tid and all else of the first thread. Gives its new id. */
 export function mainThread(
   program: RestoreProgram,
   image: ProcessImage,
   thread: Thread,
   frame: DataRef,
   features: ThreadFeatures,
-): void {
+): Slot {
   const tid = program.slot();
   program.syscall('set the FS base', NR.arch_prctl, [ARCH_SET_FS, threadPointer(thread)]);
   program.syscall('set the clear-tid address', NR.set_tid_address, [thread.clearTid], { into: tid });
@@ -106,6 +113,7 @@ export function mainThread(
   tidInRegisters(program, thread, frame, tid);
   threadState(program, thread, features);
   pendingOfThread(program, image, thread);
+  return tid;
 }
 
 /** What a thread must say about itself. */
@@ -120,6 +128,7 @@ function threadState(program: RestoreProgram, thread: Thread, features: ThreadFe
     });
   }
   if (thread.rseq !== undefined) restartableSequences(program, thread.rseq, features.rseq);
+  schedulingSteps(program, thread.scheduling);
   // Names are bytes, told as latin1.
   const name = program.data(Buffer.from(`${thread.name}\0`, 'latin1'), 1);
   program.syscall('set the thread name', NR.prctl, [PR_SET_NAME, name], {

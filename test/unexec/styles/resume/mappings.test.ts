@@ -342,22 +342,3 @@ test('isPrivate() takes a shared mapping that nobody can write for a private one
   t.false(isPrivate(regionOf(BASE, 1, { ...shared, write: false, flags: new Set(['mw']) })));
   t.false(isPrivate(regionOf(BASE, 1, { ...shared, inode: 0, write: false })));
 });
-
-test('mappingSteps() gives advice, and locks, as it was', t => {
-  const flags = new Set(['hg', 'dd', 'dc', 'wf', 'lo', 'rd', 'wr']);
-  const region = regionOf(BASE, 3, { flags });
-  const image = imageOf({ regions: [region] });
-  const program = new RestoreProgram('x86_64');
-  mappingSteps(program, image, planMappings(image, [], new Set()), [], program.slot());
-  t.deepEqual(
-    program.steps.map(({ name, args, required }) => [name, args[0] === BASE, required]),
-    [
-      ['map anonymous', true, true],
-      ['MADV_HUGEPAGE', true, false],
-      ['MADV_DONTDUMP', true, false],
-      ['MADV_DONTFORK', true, false],
-      ['MADV_WIPEONFORK', true, false],
-      ['lock memory', true, false],
-    ],
-  );
-});
