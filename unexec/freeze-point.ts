@@ -6,14 +6,14 @@
 import { UnexecError } from './errors.ts';
 
 export type FreezePoint =
-  | { readonly type: 'auto' | 'request' | 'stop' | 'input' | 'main' }
+  | { readonly type: 'auto' | 'now' | 'request' | 'stop' | 'input' | 'main' }
   | { readonly type: 'symbol'; readonly name: string }
   | { readonly type: 'output'; readonly text: string }
   | { readonly type: 'time'; readonly milliseconds: number }
   | { readonly type: 'syscall'; readonly count: number };
 
 export const FREEZE_POINT_HELP =
-  'auto, request, stop, input, main, symbol:NAME, output:TEXT, time:DURATION (500ms, 2s, 1m) or syscall:N';
+  'auto, now, request, stop, input, main, symbol:NAME, output:TEXT, time:DURATION (500ms, 2s, 1m) or syscall:N';
 
 const UNITS: ReadonlyMap<string, number> = new Map([
   ['ms', 1],
@@ -26,6 +26,7 @@ const UNITS: ReadonlyMap<string, number> = new Map([
 export function parseFreezePoint(text: string): FreezePoint {
   switch (text) {
     case 'auto':
+    case 'now':
     case 'request':
     case 'stop':
     case 'input':

@@ -7,11 +7,13 @@
 import { UnexecError } from './errors.ts';
 import { type FreezePoint, parseFreezePoint } from './freeze-point.ts';
 import type { ProcessImage } from './image.ts';
+import { availableMemory } from './linux/available-memory.ts';
 import { normalStart } from './normal-start.ts';
 import type { Step } from './restorer/steps.ts';
 import { DEFAULT_PATH } from './sources/launch.ts';
 import { openSource } from './sources/open-source.ts';
 import type { FrozenFrom, Source } from './sources/source.ts';
+import { copyFirst } from './styles/resume/copy-first.ts';
 import type { KernelFeatures } from './styles/resume/plan.ts';
 import { finishExecutable, type Progress, storeContents } from './styles/resume.ts';
 import { openTarget, type TargetFile } from './target-file.ts';
@@ -23,7 +25,7 @@ import { verifyImage } from './verify.ts';
 export interface FreezeOptions {
   /** Arguments of the program. */
   readonly args?: readonly string[];
-  /** When to freeze, as `--at` takes it. Default: `auto`. */
+  /** When to freeze, as `--at` takes it. Default: `auto`; `now` for a process that runs already. */
   readonly at?: string;
   /**
    * Environment of the program in its first life, `NAME=VALUE` each, beside a PATH of the system's
@@ -47,8 +49,16 @@ export interface FreezeOptions {
    * on stderr that says why.
    */
   readonly orStart?: boolean;
-  /** The process goes on after the freeze instead of being killed. */
+  /**
+   * Whether the process goes on after the freeze or is killed. Default: one that we started is killed, one that ran
+   * already goes on.
+   */
   readonly leaveRunning?: boolean;
+  /**
+   * Bytes of memory that may be taken so that a process which goes on does so before the file is written. Default:
+   * half of what is available.
+   */
+  readonly copyLimit?: number;
   /** Kernel features not to be used at the resume; for unusual kernels and for tests. */
   readonly avoid?: readonly (keyof KernelFeatures)[];
   /** Starts the image once, as it will be used, and lays out its start for the pages that this touched. */
@@ -57,7 +67,7 @@ export interface FreezeOptions {
   readonly onProgress?: Progress;
   /** Called with what is done next: `starting`, `running`, `writing`, … */
   readonly onPhase?: (phase: FreezePhase) => void;
-  /** Aborts the freeze: the process is killed and the target stays as it was. */
+  /** Aborts the freeze: a process that we started is killed, and the target stays as it was. */
   readonly signal?: AbortSignal;
 }
 
@@ -92,16 +102,18 @@ export interface FreezeReport {
   readonly regions: number;
   readonly threads: number;
   readonly descriptors: number;
-  /** The process that still runs (`leaveRunning`). */
+  /** The process that still runs. */
   readonly pid: number | undefined;
   readonly milliseconds: {
     readonly toFreezePoint: number;
     /** The process stood still for this long. */
     readonly stopped: number;
-    /** Reading and writing of the contents, part of `stopped`. */
+    /** Reading and writing of the contents, part of `stopped` unless they were copied first. */
     readonly contents: number;
     readonly total: number;
   };
+  /** Bytes of our memory that contents were copied into, so that the process could go on; undefined: they were not. */
+  readonly copiedBytes: number | undefined;
   /** The restore program. */
   readonly steps: readonly Step[];
 }
@@ -109,8 +121,7 @@ export interface FreezeReport {
 /**
  * Brings a process to its freeze point and writes an executable that goes on from there.
  *
- * @param from a program to be started: a path, or a name in PATH
- *
+ * @param from a program to be started (a path, or a name in PATH), or a process that runs already
  * @throws UnexecError with a stable `code`; several `reasons` at once when the process cannot be kept
  */
 export async function freeze(
@@ -125,7 +136,7 @@ export async function freeze(
     );
   }
   const startedAt = performance.now();
-  const point = parseFreezePoint(options.at ?? 'auto');
+  const point = parseFreezePoint(options.at ?? (typeof from === 'string' ? 'auto' : 'now'));
   const say = options.onPhase ?? (() => {});
   const file = await openTarget(target);
   let source: Source | undefined;
@@ -138,12 +149,21 @@ export async function freeze(
     // 4. Refuse what cannot be kept, all reasons at once.
     refuse(image, options);
 
+    // A process that somebody waits for goes on as soon as its contents are copied, where there is memory for that.
+    const limit = options.copyLimit ?? availableMemory() * COPY_SHARE;
+    const copy = source.goesOn ? copyFirst(image, limit) : undefined;
+    let pid = copy && source.letGo();
+    let releasedAt = performance.now();
+
     // 5. to 7. Contents go to their places in the file, without zero pages; then the process may go.
     say('writing');
     const contentsAt = performance.now();
-    const contents = await storeContents(image, file.handle, progressOf(options));
-    const releasedAt = performance.now();
-    const pid = source.letGo();
+    const contents = await storeContents(copy?.image ?? image, file.handle, progressOf(options));
+    const writtenAt = performance.now();
+    if (copy === undefined) {
+      pid = source.letGo();
+      releasedAt = performance.now();
+    }
 
     // The plan, and the file around the contents. Then the target is whole, or untouched.
     say('finishing');
@@ -177,13 +197,14 @@ export async function freeze(
       threads: image.threads.length,
       descriptors: image.files.reduce((sum, { descriptors }) => sum + descriptors.length, 0),
       pid,
-      milliseconds: timings({ startedAt, stoppedAt, contentsAt, releasedAt }),
+      milliseconds: timings({ startedAt, stoppedAt, contentsAt, writtenAt, releasedAt }),
+      copiedBytes: copy?.bytes,
       steps: written.steps,
     };
   } catch (error) {
     throw file.explain(error);
   } finally {
-    source?.release();
+    await source?.release();
     await file.abandon();
   }
 }
@@ -208,6 +229,9 @@ const progressOf =
     signal?.throwIfAborted();
     onProgress?.(done, total);
   };
+
+/** Of the memory that is available, what a copy may take. */
+const COPY_SHARE = 0.5;
 
 const TRAINING_MILLISECONDS = 10_000;
 
@@ -239,12 +263,13 @@ function timings(at: {
   startedAt: number;
   stoppedAt: number;
   contentsAt: number;
+  writtenAt: number;
   releasedAt: number;
 }): FreezeReport['milliseconds'] {
   return {
     toFreezePoint: at.stoppedAt - at.startedAt,
     stopped: at.releasedAt - at.stoppedAt,
-    contents: at.releasedAt - at.contentsAt,
+    contents: at.writtenAt - at.contentsAt,
     total: performance.now() - at.startedAt,
   };
 }

@@ -6,6 +6,7 @@
 import { ERRNO } from './errno.ts';
 import { ptrace } from './libc.ts';
 import { notPermitted } from './may-trace.ts';
+import { readProcNumbers, readStatus, threadState } from './proc.ts';
 import { must, PTRACE, PTRACE_O } from './ptrace.ts';
 import { Tracee } from './tracee.ts';
 
@@ -26,4 +27,45 @@ export function seizeChild(pid: number, signal: AbortSignal | undefined): Tracee
   const tracee = new Tracee(pid, signal);
   tracee.add(pid);
   return tracee;
+}
+
+/**
+ * Traces a process that we did not start, with all its threads, which go on running. It survives us: the kernel
+ * lets it go on when we end in whatever way.
+ *
+ * Threads start and end meanwhile: a new one of a thread that is traced is traced from its first instruction, and
+ * the list of all is read until it has nothing new.
+ *
+ * @throws UnexecError as `notPermitted`; `PROCESS_GONE`
+ */
+export function seizeProcess(pid: number, tracee: Tracee): void {
+  const seen = new Set<number>();
+  for (;;) {
+    const fresh = readProcNumbers(`/proc/${pid}/task`).filter(tid => !seen.has(tid));
+    if (fresh.length === 0) return;
+    for (const tid of fresh) {
+      seen.add(tid);
+      seizeThread(tracee, tid);
+    }
+  }
+}
+
+function seizeThread(tracee: Tracee, tid: number): void {
+  if (tracee.threads.has(tid)) return;
+  const seized = ptrace(PTRACE.SEIZE, tid, 0, OPTIONS);
+  if (seized === -ERRNO.ESRCH) return; // it has ended
+  if (seized === -ERRNO.EPERM && !isOurs(tracee, tid)) {
+    // The first thread of a process whose other threads go on stays as a zombie: `stopAll` tells.
+    if (['Z', 'X'].includes(threadState(tracee.pid, tid)) && tid !== tracee.pid) return;
+    throw notPermitted(tracee.pid);
+  }
+  if (seized !== -ERRNO.EPERM) must('traced', tid, seized);
+  tracee.add(tid);
+}
+
+/** A new thread of one that is traced is traced already. */
+function isOurs(tracee: Tracee, tid: number): boolean {
+  const [first] = tracee.threads.keys();
+  const tracer = (id: number): string | undefined => readStatus(tracee.pid, id).get('TracerPid');
+  return first !== undefined && tracer(tid) !== '0' && tracer(tid) === tracer(first);
 }

@@ -34,7 +34,7 @@ export type Continue = 'run' | 'to-syscall';
 export class Tracee {
   readonly pid: number;
   readonly threads = new Map<number, TracedThread>();
-  readonly #abort: AbortSignal | undefined;
+  #abort: AbortSignal | undefined;
   #lastYield = performance.now();
 
   constructor(pid: number, abort: AbortSignal | undefined) {
@@ -148,10 +148,12 @@ export class Tracee {
   /**
    * Brings every running thread to a stop. Threads that start meanwhile are stopped too.
    *
+   * @param isDelivered whether a signal that a thread is about to get is given to it at once, so that none is held
+   *   back; otherwise the thread stands with it
    * @throws UnexecError `MAIN_THREAD_ENDED`; `CANNOT_STOP` when a thread does not stop within 10 s (it sleeps in the kernel
    *   where nothing interrupts it).
    */
-  async stopAll(): Promise<void> {
+  async stopAll(isDelivered: (tid: number, signal: number) => boolean = () => false): Promise<void> {
     const interrupted = new Set<number>();
     const deadline = performance.now() + 10_000;
     while (!this.stopped) {
@@ -166,15 +168,14 @@ export class Tracee {
         // The first thread may have ended only now, after it was interrupted.
         this.#requireMainThread();
         if (performance.now() < deadline) continue;
-        const running = [...this.threads.values()].filter(thread => thread.stop === undefined);
-        throw new UnexecError(
-          'CANNOT_STOP',
-          `thread ${running.map(thread => thread.tid).join(', ')} of process ${this.pid} did not stop within 10 s`,
-          { hint: 'see what it waits for with: cat /proc/PID/task/TID/stack' },
-        );
+        throw this.#cannotStop();
       }
       if (stop.type === 'new-process') this.releaseChild(stop.child);
       if (stop.type === 'exiting') this.resume(stop.tid, 'run');
+      if (stop.type === 'signal' && isDelivered(stop.tid, stop.signal)) {
+        this.resume(stop.tid, 'run', stop.signal);
+        interrupted.delete(stop.tid);
+      }
       if (stop.type === 'new-thread' || stop.type === 'new-process' || stop.type === 'vfork-done') {
         // Within clone(2), which has no result yet: on to its end, where the interrupt stops it.
         this.resume(stop.tid, 'run');
@@ -186,6 +187,15 @@ export class Tracee {
     }
   }
 
+  #cannotStop(): UnexecError {
+    const running = [...this.threads.values()].filter(thread => thread.stop === undefined);
+    return new UnexecError(
+      'CANNOT_STOP',
+      `thread ${running.map(thread => thread.tid).join(', ')} of process ${this.pid} did not stop within 10 s`,
+      { hint: 'see what it waits for with: cat /proc/PID/task/TID/stack' },
+    );
+  }
+
   /** A first thread that has ended stays until the others have, and cannot be stopped, nor made again. */
   #requireMainThread(): void {
     if (this.threads.size < 2 || this.stopOf(this.pid) !== undefined) return;
@@ -195,6 +205,11 @@ export class Tracee {
       `the first thread of process ${this.pid} has ended while others go on`,
       { hint: 'choose a freeze point before it ends (pthread_exit in main)' },
     );
+  }
+
+  /** From here on an abort does not end waits: the tracing is to be ended properly. */
+  ignoreAbort(): void {
+    this.#abort = undefined;
   }
 
   /** Ends the tracing; every thread goes on by itself, with the signal that it was about to get. */

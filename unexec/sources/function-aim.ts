@@ -29,14 +29,21 @@ export class FunctionAim {
   #linkMap: bigint | undefined;
   #target: bigint | undefined;
 
-  /** For a program that has just been loaded. */
-  constructor(pid: number, point: FreezePoint, memory: ProcessMemory, breakpoints: Breakpoints) {
+  /** `isRunning`: its entry has been passed; otherwise the program has just been loaded. */
+  constructor(
+    pid: number,
+    point: FreezePoint,
+    memory: ProcessMemory,
+    breakpoints: Breakpoints,
+    isRunning: boolean,
+  ) {
     this.#pid = pid;
     this.#point = point;
     this.#memory = memory;
     this.#breakpoints = breakpoints;
     this.#entry = readAuxv(pid).values.get(AT_ENTRY);
-    if (this.#entry !== undefined) breakpoints.insert(this.#entry);
+    if (isRunning) this.#aimAtSymbol();
+    else if (this.#entry !== undefined) breakpoints.insert(this.#entry);
   }
 
   /**

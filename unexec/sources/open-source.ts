@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { attachedProcess } from './attached-process.ts';
 import type { FrozenFrom, Opening, Source } from './source.ts';
 import { startedProgram } from './started-program.ts';
 
@@ -12,5 +13,5 @@ import { startedProgram } from './started-program.ts';
  * @throws UnexecError as the kinds of sources do
  */
 export async function openSource(from: FrozenFrom, opening: Opening): Promise<Source> {
-  return startedProgram(from, opening);
+  return typeof from === 'string' ? startedProgram(from, opening) : attachedProcess(from, opening);
 }

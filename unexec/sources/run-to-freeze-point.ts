@@ -13,6 +13,7 @@ import { ProcessMemory } from '../linux/memory.ts';
 import { readProcLink } from '../linux/proc.ts';
 import { SIGNAL, type Stop } from '../linux/stop.ts';
 import type { Tracee } from '../linux/tracee.ts';
+import { undoInterruption } from '../linux/undo-interruption.ts';
 import { FunctionAim } from './function-aim.ts';
 import { type Call, OutputSearch } from './output-search.ts';
 
@@ -27,6 +28,8 @@ export interface Reached {
   readonly point: FreezePoint['type'];
   /** The thread that reached it. */
   readonly tid: number;
+  /** When it was reached (performance.now()). */
+  readonly stoppedAt: number;
   /** Address of the program's `struct unexec_args`, when it asked. */
   readonly request: bigint | undefined;
   /** Paths given to inotify_add_watch, as far as system calls were followed. */
@@ -39,7 +42,26 @@ export interface Reached {
  * @throws UnexecError `ENDED_BEFORE_FREEZE_POINT`, `SYMBOL_NOT_FOUND`, `SYMBOL_IS_IFUNC`
  */
 export async function runToFreezePoint(tracee: Tracee, point: FreezePoint): Promise<Reached> {
-  const run = new Run(tracee, point);
+  return runTo(new Run(tracee, point, false), point);
+}
+
+/**
+ * The same for a process that is traced since a moment and runs: `now` stops it where it is. If this fails, the
+ * process is as it was, and may be stopped.
+ *
+ * @throws UnexecError as `runToFreezePoint`
+ */
+export async function runOnToFreezePoint(tracee: Tracee, point: FreezePoint): Promise<Reached> {
+  const stoppedAt = performance.now();
+  await tracee.stopAll(() => true);
+  undoInterruption(tracee);
+  if (point.type === 'now') {
+    return { point: 'now', tid: tracee.pid, stoppedAt, request: undefined, watchedPaths: [] };
+  }
+  return runTo(new Run(tracee, point, true), point);
+}
+
+async function runTo(run: Run, point: FreezePoint): Promise<Reached> {
   try {
     return await run.run();
   } catch (error) {
@@ -64,6 +86,7 @@ function endedBefore(point: FreezePoint, how: string): UnexecError {
 class Run {
   readonly #tracee: Tracee;
   readonly #point: FreezePoint;
+  readonly #isFound: boolean;
   #memory: ProcessMemory;
   #breakpoints: Breakpoints;
   #aim: FunctionAim | undefined;
@@ -76,9 +99,11 @@ class Run {
   readonly #output: OutputSearch | undefined;
   #syscalls = 0;
 
-  constructor(tracee: Tracee, point: FreezePoint) {
+  /** `isFound`: it was running before; all its threads stand. */
+  constructor(tracee: Tracee, point: FreezePoint, isFound: boolean) {
     this.#tracee = tracee;
     this.#point = point;
+    this.#isFound = isFound;
     this.#memory = new ProcessMemory(tracee.pid);
     this.#breakpoints = new Breakpoints(this.#memory);
     this.#output = point.type === 'output' ? new OutputSearch(point.text) : undefined;
@@ -107,19 +132,41 @@ class Run {
   }
 
   async run(): Promise<Reached> {
-    const reached = await this.#untilReached();
+    try {
+      const reached = await this.#untilReached();
+      await this.#standStill();
+      return reached;
+    } catch (error) {
+      // Another one's process goes on as if nothing had been.
+      if (this.#isFound && this.#tracee.threads.size > 0) {
+        this.#tracee.ignoreAbort();
+        await this.#standStill();
+      }
+      throw error;
+    }
+  }
+
+  async #standStill(): Promise<void> {
     this.#breakpoints.removeAll();
-    await this.#tracee.stopAll();
+    await this.#tracee.stopAll((tid, signal) => this.#isFound && !this.#isOurs(tid, signal));
     // Threads that ran into a breakpoint at the same time stand behind it.
     for (const { tid, stop } of this.#tracee.threads.values()) {
-      if (stop?.type === 'signal' && stop.signal === SIGNAL.SIGTRAP) this.#breakpoints.hit(tid);
+      if (stop?.type === 'signal') this.#isOurs(tid, stop.signal);
     }
-    return reached;
+    if (this.#isFound) undoInterruption(this.#tracee);
+  }
+
+  /** A signal that a breakpoint has sent; then the thread stands before it. */
+  #isOurs(tid: number, signal: number): boolean {
+    return signal === SIGNAL.SIGTRAP && this.#breakpoints.hit(tid) !== undefined;
   }
 
   async #untilReached(): Promise<Reached> {
-    this.#started();
-    for (const tid of this.#tracee.threads.keys()) this.#goOn(tid);
+    this.#started(this.#isFound);
+    for (const tid of this.#tracee.threads.keys()) {
+      if (this.#tracee.stopOf(tid)?.type === 'group-stop') this.#tracee.listen(tid);
+      else this.#goOn(tid);
+    }
     for (;;) {
       const left = this.#deadline - performance.now();
       if (left <= 0) return this.#reached(this.#tracee.pid, 'time');
@@ -132,20 +179,20 @@ class Run {
   }
 
   #reached(tid: number, point: FreezePoint['type'], request?: bigint): Reached {
-    return { point, tid, request, watchedPaths: [...this.#watchedPaths] };
+    return { point, tid, stoppedAt: performance.now(), request, watchedPaths: [...this.#watchedPaths] };
   }
 
   #goOn(tid: number, signal = 0): undefined {
     this.#tracee.resume(tid, this.#wantsSyscalls ? 'to-syscall' : 'run', signal);
   }
 
-  /** A program has just been loaded. */
-  #started(): void {
+  /** A program has just been loaded, or has been running for long. */
+  #started(isRunning: boolean): void {
     this.#breakpoints = new Breakpoints(this.#memory);
     this.#inputWaits.clear();
     this.#calls.clear();
     if (!this.#wantsBreakpoints) return;
-    this.#aim = new FunctionAim(this.#tracee.pid, this.#point, this.#memory, this.#breakpoints);
+    this.#aim = new FunctionAim(this.#tracee.pid, this.#point, this.#memory, this.#breakpoints, isRunning);
   }
 
   #handle(stop: Stop): Reached | undefined {
@@ -158,7 +205,7 @@ class Run {
       case 'exec':
         this.#memory.close();
         this.#memory = new ProcessMemory(this.#tracee.pid);
-        this.#started();
+        this.#started(false);
         return this.#goOn(stop.tid);
       case 'new-process':
         this.#releaseChild(stop.child);

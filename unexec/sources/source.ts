@@ -12,8 +12,10 @@ export interface Source {
   readonly image: ProcessImage;
   /** The freeze point that was reached: of `auto`, which one. */
   readonly reached: FreezePoint['type'];
-  /** When every thread stood (performance.now()). */
+  /** Since when it stands (performance.now()). */
   readonly stoppedAt: number;
+  /** Somebody waits for it to go on: the sooner `letGo` is called the better. */
+  readonly goesOn: boolean;
   /**
    * Contents have been read, and `image.memory` ends here: the process goes on, or is ended.
    *
@@ -24,11 +26,16 @@ export interface Source {
    * Gives up all that is held; after `letGo` nothing is left to do. A process that we started is ended, one that
    * we found goes on.
    */
-  release(): void;
+  release(): Promise<void>;
 }
 
-/** What is frozen: a program to be started (a path, or a name in PATH). */
-export type FrozenFrom = string;
+/** A process that runs already. */
+export interface RunningProcess {
+  readonly pid: number;
+}
+
+/** What is frozen: a program to be started (a path, or a name in PATH), or a process. */
+export type FrozenFrom = string | RunningProcess;
 
 /** How a source says what it does. */
 export interface Opening {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { UnexecError } from '../errors.ts';
 import { rememberTerminal } from '../linux/caller-terminal.ts';
 import type { Captured } from '../linux/capture.ts';
 import type { Tracee } from '../linux/tracee.ts';
@@ -18,24 +19,28 @@ import type { Opening, Source } from './source.ts';
  * @throws UnexecError as `launch`, `runToFreezePoint` and `capture`
  */
 export async function startedProgram(program: string, { options, point, say }: Opening): Promise<Source> {
+  if (point.type === 'now') {
+    throw new UnexecError('BAD_FREEZE_POINT', 'a program that is to be started is nowhere yet (--at now)', {
+      hint: `now is for a process that runs: give its number rather than ${program}`,
+    });
+  }
   const restoreTerminal = rememberTerminal(options.stdio ?? [0, 1, 2]);
   let tracee: Tracee | undefined;
   let captured: Captured | undefined;
-  let goesOn = false;
-  const release = (): void => {
+  let gone = false;
+  const release = async (): Promise<void> => {
     captured?.release();
     captured = undefined;
     tracee?.kill();
     tracee = undefined;
     // A program that goes on keeps the terminal as it likes it.
-    if (!goesOn) restoreTerminal();
+    if (!(gone && options.leaveRunning === true)) restoreTerminal();
   };
   try {
     say('starting');
     tracee = await launch(program, launchOptions(options));
     say('running');
     const reached = await runToFreezePoint(tracee, point);
-    const stoppedAt = performance.now();
     await tracee.stopAll();
     say('capturing');
     captured = captureReached(tracee, point, reached, options);
@@ -43,20 +48,21 @@ export async function startedProgram(program: string, { options, point, say }: O
     return {
       image: captured.image,
       reached: reached.point,
-      stoppedAt,
+      stoppedAt: reached.stoppedAt,
+      goesOn: options.leaveRunning === true,
       letGo: () => {
         captured?.release();
         captured = undefined;
-        goesOn = options.leaveRunning === true;
-        if (goesOn) tracee?.detach();
+        gone = true;
+        if (options.leaveRunning === true) tracee?.detach();
         else tracee?.kill();
         tracee = undefined;
-        return goesOn ? pid : undefined;
+        return options.leaveRunning === true ? pid : undefined;
       },
       release,
     };
   } catch (error) {
-    release();
+    await release();
     throw error;
   }
 }
