@@ -1,6 +1,6 @@
 /**
- * How a program is started where its image cannot go on (`--or-start`): as it was started for the freeze, and with
- * what the image is given.
+ * How a program is started where its image cannot go on (`--or-start`): as it was started for the freeze, or by
+ * whoever did, and with what the image is given.
  *
  * @module
  */
@@ -17,10 +17,14 @@ import type { NormalStart } from './styles/resume/fallback.ts';
  */
 export function normalStart(
   from: FrozenFrom,
-  { reached }: Pick<Source, 'reached'>,
+  { reached, image }: Pick<Source, 'reached' | 'image'>,
   options: FreezeOptions,
 ): NormalStart | undefined {
   if (options.orStart !== true) return undefined;
+  if (typeof from !== 'string') {
+    const { program, argv } = image.origin;
+    return { program, argv, env: [], cwd: options.cwd === 'caller' ? undefined : image.cwd };
+  }
   const program = findProgram(from);
   return {
     program,
