@@ -1,23 +1,23 @@
 /**
- * Assembles unexec/restorer/x86_64.S with GNU as. Run by itself (`npm run restorer`) it writes the
- * bytes into x86_64.ts; the test compares them with what is there.
+ * Assembles the restorer of each architecture (unexec/restorer/*.S) with GNU as. Run by itself
+ * (`npm run restorer`) it writes the bytes into the .ts beside; the tests compare them with what is there.
  *
  * @module
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Arch } from '../../unexec/image.ts';
 import { assemble, hexRows, root } from './assemble.ts';
 
-/** The machine code of x86_64.S, in hexadecimal. */
-export const assembleRestorer = (): string => assemble('unexec/restorer/x86_64.S');
+const ARCHES: readonly Arch[] = ['x86_64', 'aarch64'];
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  writeFileSync(
-    join(root, 'unexec/restorer/x86_64.ts'),
-    `/**
- * The machine code of the restorer for x86-64, assembled from x86_64.S by \`npm run restorer\`; a test
- * compares the two. Position independent; its data must be one page after its first page.
+/** The machine code of a restorer, in hexadecimal. */
+export const assembleRestorer = (arch: Arch): string => assemble(`unexec/restorer/${arch}.S`, arch);
+
+const moduleOf = (arch: Arch): string => `/**
+ * The machine code of the restorer for ${arch.replace('_', '-')}, assembled from ${arch}.S by \`npm run restorer\`; a test
+ * compares the two. Position independent; machine-code.ts tells how it wants to be loaded.
  *
  * @module
  */
@@ -25,14 +25,12 @@ import { Buffer } from 'node:buffer';
 
 // biome-ignore format: written by a program
 const HEX = [
-${hexRows(assembleRestorer())}
+${hexRows(assembleRestorer(arch))}
 ].join('');
 
-export const RESTORER_X86_64: Uint8Array = new Uint8Array(Buffer.from(HEX, 'hex'));
-/** Offset of the code in its page, after the ELF header and program headers. */
-export const RESTORER_CODE_OFFSET = 0x400;
-/** Offset of the data from the start of the code's page. */
-export const RESTORER_DATA_OFFSET = 0x1000;
-`,
-  );
+export const RESTORER_${arch.toUpperCase()}: Uint8Array = new Uint8Array(Buffer.from(HEX, 'hex'));
+`;
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  for (const arch of ARCHES) writeFileSync(join(root, `unexec/restorer/${arch}.ts`), moduleOf(arch));
 }

@@ -13,13 +13,13 @@ import { fileURLToPath } from 'node:url';
 export const root: string = fileURLToPath(new URL('../../../', import.meta.url));
 
 /** The machine code of an assembler file of the repository, in hexadecimal. */
-export function assemble(source: string): string {
+export function assemble(source: string, arch: 'x86_64' | 'aarch64' = 'x86_64'): string {
   const dir = mkdtempSync(join(tmpdir(), 'unexec-as-'));
   try {
     const object = join(dir, 'code.o');
     const binary = join(dir, 'code.bin');
-    execFileSync('as', ['-o', object, join(root, source)]);
-    execFileSync('objcopy', ['-O', 'binary', '-j', '.text', object, binary]);
+    execFileSync(`${arch}-linux-gnu-as`, ['-o', object, join(root, source)]);
+    execFileSync(`${arch}-linux-gnu-objcopy`, ['-O', 'binary', '-j', '.text', object, binary]);
     return readFileSync(binary).toString('hex');
   } finally {
     rmSync(dir, { recursive: true });

@@ -8,9 +8,12 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { elfBytes } from '../../formats/elf/index.ts';
+import type { Arch } from '../../unexec/image.ts';
+import { RESTORERS } from '../../unexec/restorer/machine-code.ts';
 import { RestoreProgram } from '../../unexec/restorer/program.ts';
 import { buildExecutable } from '../../unexec/styles/resume/executable.ts';
 import { chooseWindow, type Window } from '../../unexec/styles/resume/window.ts';
+import { runnerOf, runsHere } from './foreign-arch.ts';
 import { PATH } from './run.ts';
 import { sandbox } from './sandbox.ts';
 import { imageOf } from './synthetic-image.ts';
@@ -29,8 +32,17 @@ export interface RestoreOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
+let arch: Arch = 'x86_64';
 let directory: string | undefined;
 let count = 0;
+
+/** Chooses what the programs are built for; a test file that has not chosen is about x86-64. */
+export function buildFor(chosen: Arch): void {
+  arch = chosen;
+}
+
+/** What the programs are built for. */
+export const builtFor = (): Arch => arch;
 
 /** Builds the program that `plan` describes, and runs it to its end. */
 export function runRestore(
@@ -40,22 +52,26 @@ export function runRestore(
   directory ??= sandbox('restore');
   const path = join(directory, `program-${count++}`);
   writeFileSync(path, restoreExecutable(plan), { mode: 0o755 });
-  const { status, signal, stdout, stderr, error } = spawnSync(path, args, { env, timeout: 20_000 });
+  const [command = path, ...rest] = [...runnerOf(arch), path, ...args];
+  // qemu gives an environment to its program the other way round.
+  const variables = runsHere(arch) ? env : Object.fromEntries(Object.entries(env).reverse());
+  const options = { env: variables, timeout: 20_000 };
+  const { status, signal, stdout, stderr, error } = spawnSync(command, rest, options);
   if (error !== undefined) throw error;
   return { status, signal, stdout, stderr: stderr.toString() };
 }
 
 /** The bytes of the executable. */
 export function restoreExecutable(plan: (program: RestoreProgram, window: Window) => void): Uint8Array {
-  const window = chooseWindow([]);
-  const program = new RestoreProgram('x86_64');
+  const window = chooseWindow(arch, []);
+  const program = new RestoreProgram(arch);
   plan(program, window);
   const file = buildExecutable({
-    image: imageOf(),
+    image: imageOf({ arch }),
     window,
     spans: [],
     data: program.layOut(window.data, PREFIX).bytes,
-    dataOffset: 4096,
+    dataOffset: RESTORERS[arch].alignment,
     notes: [],
     symbols: 'none',
     extras: [],

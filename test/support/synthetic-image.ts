@@ -4,6 +4,9 @@
  * @module
  */
 import {
+  ARM_REGISTER_NAMES,
+  type ArmRegisters,
+  type MachineState,
   type MemoryReader,
   PAGE,
   PAGE_BIG,
@@ -57,10 +60,34 @@ export const imageOf = (facts: Partial<ProcessImage> = {}): ProcessImage => ({
 });
 
 /** A thread whose registers are zero but for those that are given. */
-export const threadOf = (registers: Partial<X86Registers>, facts: Partial<Thread> = {}): Thread => ({
+export const threadOf = (
+  registers: Partial<X86Registers>,
+  facts: Partial<Thread> = {},
+  xstate: Uint8Array = new Uint8Array(0),
+): Thread =>
+  threadWith({ arch: 'x86_64', registers: { ...zeros(X86_REGISTER_NAMES), ...registers }, xstate }, facts);
+
+/** The same of aarch64. */
+export const armThreadOf = (
+  registers: Partial<ArmRegisters>,
+  facts: Partial<Thread> = {},
+  fpsimd: Uint8Array = new Uint8Array(528),
+): Thread =>
+  threadWith(
+    {
+      arch: 'aarch64',
+      registers: { ...zeros(ARM_REGISTER_NAMES), ...registers },
+      threadPointer: 0n,
+      fpsimd,
+      sve: undefined,
+    },
+    facts,
+  );
+
+const threadWith = (machine: MachineState, facts: Partial<Thread>): Thread => ({
   tid: 1,
   name: 'synthetic',
-  machine: { arch: 'x86_64', registers: { ...zeroRegisters(), ...registers }, xstate: new Uint8Array(0) },
+  machine,
   signalMask: 0n,
   scheduling: { attributes: undefined, affinity: undefined, ioPriority: undefined, timerSlack: undefined },
   altStack: { sp: 0n, flags: 2, size: 0 },
@@ -73,11 +100,8 @@ export const threadOf = (registers: Partial<X86Registers>, facts: Partial<Thread
   ...facts,
 });
 
-function zeroRegisters(): X86Registers {
-  const zeros: Partial<Record<keyof X86Registers, bigint>> = {};
-  for (const name of X86_REGISTER_NAMES) zeros[name] = 0n;
-  return zeros as X86Registers;
-}
+const zeros = <Name extends string>(names: readonly Name[]): Record<Name, bigint> =>
+  Object.fromEntries(names.map(name => [name, 0n])) as Record<Name, bigint>;
 
 /** A reader of these pages; `onRead` is told every page that is read. */
 export function pagesMemory(pages: Pages, onRead: (page: bigint) => void = () => {}): MemoryReader {

@@ -41,7 +41,7 @@ function soundFile(notes: readonly { type: number; desc: Uint8Array }[] = NOTES)
   const span = { region: heap, address: heap.start, size: PAGE, fileOffset: CONTENTS_OFFSET };
   const file = buildExecutable({
     image,
-    window: chooseWindow(image.regions),
+    window: chooseWindow(image.arch, image.regions),
     spans: [{ ...span, runs: [{ first: 0, count: 1 }] }],
     data: new Uint8Array(100).fill(7),
     dataOffset: CONTENTS_OFFSET + PAGE,

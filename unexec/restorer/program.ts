@@ -115,7 +115,7 @@ export class RestoreProgram {
 
   /**
    * Steps that run only where the condition holds. The condition is one of the operations that skip
-   * (COMPARE, AT_MOST, CPUID, XGETBV, LZ4), with its arguments up to the count of steps to skip.
+   * (COMPARE, AT_MOST, HAS_BITS, CPUID, XGETBV, LZ4), with its arguments up to the count of steps to skip.
    */
   when(
     op: OpName,

@@ -1,6 +1,6 @@
 /**
  * The restore program: what a `resume` executable does before the process goes on, as data. Each step
- * is one record of 64 bytes that the restorer (x86_64.S) interprets: a system call with six arguments,
+ * is one record of 64 bytes that the restorer (x86_64.S, aarch64.S) interprets: a system call with six arguments,
  * or one of a handful of operations. An argument is a constant or a slot that an earlier step filled.
  *
  * @module
@@ -9,7 +9,7 @@ import { array, struct, u16, u64 } from '../../formats/struct.ts';
 import type { Arch } from '../machine-state.ts';
 import { numberOf, type SystemCall } from './system-calls.ts';
 
-/** Operations, in the order of the restorer's jump table. */
+/** Operations, in the order of the restorer's jump table. CPUID and XGETBV fail on aarch64. */
 export const OP = {
   SYSCALL: 0,
   SET: 1,
@@ -36,6 +36,14 @@ export const OP = {
    * that fails (required), or skips a4 steps; in any case nothing outside of both is read or written.
    */
   LZ4: 16,
+  /** The value of entry a0 of the auxiliary vector that the new process was given, 0 without it, to dst. */
+  AUXV: 17,
+  /** a0 has all bits of a1; otherwise fails (required), or skips a2 steps. */
+  HAS_BITS: 18,
+  /** a0 becomes the thread pointer: the FS base, TPIDR_EL0. */
+  THREAD_POINTER: 19,
+  /** a1 bytes at a0 were written as data, and may be executed from now on. Nothing to do on x86-64. */
+  SYNC_CODE: 20,
 } as const;
 export type OpName = keyof typeof OP;
 

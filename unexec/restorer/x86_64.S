@@ -48,9 +48,11 @@
 
         .set SYS_rt_sigreturn, 15
         .set SYS_writev, 20
+        .set SYS_arch_prctl, 158
         .set SYS_futex, 202
         .set SYS_exit_group, 231
         .set FUTEX_WAIT_PRIVATE, 128
+        .set ARCH_SET_FS, 0x1002
 
 # rbx: the step, r12: the slots. Steps may clobber everything else.
 _start:
@@ -416,6 +418,35 @@ op_lz4:
         mov     rdx, r8
         jmp     otherwise
 
+# the value of entry a0 of the auxiliary vector, 0 without it -> dst
+op_auxv:
+        mov     rdx, [r12 + SLOT_AUXV]
+.Lsearch:
+        mov     rcx, [rdx]
+        mov     rax, [rdx + 8]
+        add     rdx, 16
+        cmp     rcx, rdi
+        je      keep
+        test    rcx, rcx
+        jnz     .Lsearch
+        xor     eax, eax
+        jmp     keep
+
+# a0 has all bits of a1; otherwise fail or skip a2 steps
+op_has_bits:
+        not     rdi
+        test    rdi, rsi
+        jz      advance
+        jmp     otherwise
+
+# a0 becomes the thread pointer
+op_thread_pointer:
+        mov     rsi, rdi
+        mov     edi, ARCH_SET_FS
+        mov     eax, SYS_arch_prctl
+        syscall
+        jmp     result
+
 # One line: prefix, name of the step, and the name of the error when a0 is one (a result, -errno). Then
 # the program goes on at the step in SLOT_FALLBACK, once; without one it ends with SLOT_EXIT_STATUS.
 op_fail:
@@ -495,3 +526,7 @@ table:                                          # in the order of OP in steps.ts
         .word   op_sigreturn - table
         .word   op_fail - table
         .word   op_lz4 - table
+        .word   op_auxv - table
+        .word   op_has_bits - table
+        .word   op_thread_pointer - table
+        .word   advance - table                 # SYNC_CODE: instructions follow what is written by themselves

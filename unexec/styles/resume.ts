@@ -11,6 +11,7 @@ import { UnexecError } from '../errors.ts';
 import { endOf, PAGE, type ProcessImage } from '../image.ts';
 import { isMemoryFile } from '../linux/regions.ts';
 import { encodeManifest, NOTE, resumeManifest } from '../manifest.ts';
+import { RESTORERS } from '../restorer/machine-code.ts';
 import type { Step } from '../restorer/steps.ts';
 import { VERSION } from '../version.ts';
 import { encodeZones } from '../zones/note.ts';
@@ -133,7 +134,7 @@ export async function finishExecutable(
   file: FileHandle,
   options: ResumeOptions,
 ): Promise<WrittenImage> {
-  const window = chooseWindow(image.regions);
+  const window = chooseWindow(image.arch, image.regions);
   const program = planResume(image, window, contents, options);
   const prefix = `unexec: cannot resume ${image.origin.program}: `;
   const { bytes: data, steps } = program.layOut(window.data, prefix);
@@ -153,12 +154,13 @@ export async function finishExecutable(
     stored: storedByRegion(contents.spans),
     steps,
   });
+  const { alignment } = RESTORERS[image.arch];
   const elf = buildExecutable({
     image,
     window,
     spans: contents.spans,
     data,
-    dataOffset: contents.fileSize,
+    dataOffset: Math.ceil(contents.fileSize / alignment) * alignment,
     notes: [
       { type: NOTE.MANIFEST, desc: encodeManifest(manifest) },
       { type: NOTE.ZONES, desc: encodeZones(image.zones) },

@@ -6,17 +6,20 @@
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import test from 'ava';
+import test, { type Implementation } from 'ava';
 import fc from 'fast-check';
 import { decompressLz4, Lz4Compressor, lz4Bound } from '../../../formats/lz4.ts';
+import { RESTORERS } from '../../../unexec/restorer/machine-code.ts';
 import type { RestoreProgram } from '../../../unexec/restorer/program.ts';
 import { type OpName, SLOT, type Slot, type StepArgument } from '../../../unexec/restorer/steps.ts';
 import { numberOf, type SystemCall } from '../../../unexec/restorer/system-calls.ts';
 import { keepArguments } from '../../../unexec/styles/resume/arguments.ts';
 import { signalFrame } from '../../../unexec/styles/resume/signal-frame.ts';
 import { AT_FDCWD, NR } from '../../../unexec/styles/resume/system-calls.ts';
-import { type Ended, PREFIX, runRestore } from '../../support/restore-executable.ts';
-import { threadOf } from '../../support/synthetic-image.ts';
+import { unmapEverything } from '../../../unexec/styles/resume/unmap.ts';
+import { runsHere } from '../../support/foreign-arch.ts';
+import { builtFor, type Ended, PREFIX, runRestore } from '../../support/restore-executable.ts';
+import { armThreadOf, threadOf } from '../../support/synthetic-image.ts';
 
 const PROT_READ = 1;
 const PROT_ALL = 7;
@@ -35,6 +38,16 @@ const printWord = (program: RestoreProgram, value: StepArgument): void => {
   const word = program.writable(new Uint8Array(8));
   program.operation('STORE', 'to be printed', [word, value]);
   print(program, word, 8);
+};
+
+/** Tests of what qemu's user emulation lacks: seccomp(2). */
+const onKernel = (title: string, body: Implementation<unknown[]>): void => {
+  if (runsHere(builtFor())) test(title, body);
+};
+
+/** Tests of operations that only x86-64 has. */
+const onX86 = (title: string, body: Implementation<unknown[]>): void => {
+  if (builtFor() === 'x86_64') test(title, body);
 };
 
 const wordsOf = ({ stdout }: Ended): bigint[] =>
@@ -112,10 +125,10 @@ test('SYSCALL passes all six arguments', t => {
     const mapped = program.slot();
     const found = program.slot();
     program.syscall('open', NR.openat, [AT_FDCWD, program.string('/proc/self/exe'), 0, 0], { into: self });
-    // The second page of the file is the restorer's data, with the slots at its start.
-    program.syscall('map', NR.mmap, [SOMEWHERE, 4096, PROT_READ, MAP_PRIVATE_FIXED, self, 4096], {
-      into: mapped,
-    });
+    // The restorer's data are in the file at this offset, with the slots at their start.
+    const offset = RESTORERS[program.arch].alignment;
+    const map = [SOMEWHERE, 4096, PROT_READ, MAP_PRIVATE_FIXED, self, offset];
+    program.syscall('map', NR.mmap, map, { into: mapped });
     program.operation('LOAD', 'slot', [mapped, 8 * SLOT.PROGRAM], { into: found });
     for (const value of [mapped, found, slot(SLOT.PROGRAM)]) printWord(program, value);
     exit(program, 0);
@@ -148,7 +161,7 @@ for (const [step, nr, args, error] of failures) {
   });
 }
 
-test('an error number without a name leaves the name out', t => {
+onKernel('an error number without a name leaves the name out', t => {
   const { status, stderr } = runRestore(program => {
     answerGetpidWith(program, 524);
     program.syscall('ask for the process', NR.getpid, []);
@@ -158,7 +171,7 @@ test('an error number without a name leaves the name out', t => {
   t.is(stderr, `${PREFIX}ask for the process\n`);
 });
 
-test('the largest error number is an error, and one more is a result', t => {
+onKernel('the largest error number is an error, and one more is a result', t => {
   const { status, stderr } = runRestore(program => {
     answerGetpidWith(program, 4095);
     program.syscall('ask', NR.getpid, []);
@@ -384,7 +397,7 @@ const cpuinfo = readFileSync('/proc/cpuinfo', 'utf8');
 /** Leaf 0 is the name of the vendor in ebx, edx and ecx: no letter has its highest bit set. */
 const vendor = Buffer.from(/^vendor_id\s*: (.*)$/m.exec(cpuinfo)?.[1] ?? '');
 
-test('CPUID holds where all bits of three registers are there', t => {
+onX86('CPUID holds where all bits of three registers are there', t => {
   t.is(vendor.length, 12);
   const [ebx, edx, ecx] = [0, 4, 8].map(at => vendor.readUInt32LE(at));
   t.deepEqual(
@@ -398,7 +411,7 @@ test('CPUID holds where all bits of three registers are there', t => {
 });
 
 for (const [place, register] of ['ebx', 'ecx', 'edx'].entries()) {
-  test(`CPUID does not hold where one bit of ${register} is missing`, t => {
+  onX86(`CPUID does not hold where one bit of ${register} is missing`, t => {
     const masks = [0, 0, 0].map((_, i) => (i === place ? 0x8000_0000 : 0));
     t.deepEqual(
       judge('CPUID', () => [0, 0, ...masks]),
@@ -407,7 +420,7 @@ for (const [place, register] of ['ebx', 'ecx', 'edx'].entries()) {
   });
 }
 
-test('CPUID asks for the subleaf', t => {
+onX86('CPUID asks for the subleaf', t => {
   // Leaf 7: features in subleaf 0, nothing at all in a subleaf beyond the last.
   if (!/\bbmi1\b/.test(cpuinfo)) throw new Error('this test needs an x86-64 CPU of 2013 or later');
   const BMI1 = 1 << 3;
@@ -421,7 +434,7 @@ test('CPUID asks for the subleaf', t => {
   );
 });
 
-test('XGETBV holds where the kernel saves all the given state', t => {
+onX86('XGETBV holds where the kernel saves all the given state', t => {
   t.deepEqual(
     judge('XGETBV', () => [3n]),
     HOLDS,
@@ -432,7 +445,7 @@ test('XGETBV holds where the kernel saves all the given state', t => {
   );
 });
 
-test('XGETBV does not hold where one component is missing, of the upper half too', t => {
+onX86('XGETBV does not hold where one component is missing, of the upper half too', t => {
   t.deepEqual(
     judge('XGETBV', () => [3n | (1n << 62n)]),
     FAILS,
@@ -480,8 +493,7 @@ test('arguments and environment outlive the stack that they came on', t => {
   const { stdout, status, stderr } = runRestore(
     (program, window) => {
       const given = keepArguments(program, window);
-      const end = 0x7fff_ffff_f000n;
-      program.syscall('unmap everything', NR.munmap, [window.end, end - window.end]);
+      unmapEverything(program, window);
       const length = program.slot();
       program.operation('SET', 'length', [given.envEnd, 0, given.argStart], { into: length });
       print(program, given.argStart, length);
@@ -584,19 +596,50 @@ test('a step that fails in another thread is named as well', t => {
 
 // The end
 
+/** Code that exits with the sum of a register, a vector register and the word that is on the stack. */
+const GOING_ON = {
+  x86_64: {
+    // mov eax, 231; movd edi, xmm15; add edi, r15d; add edi, [rsp]; syscall
+    code: 'b8e700000066440f7eff4401ff033c240f05',
+    thread: threadOf(
+      { rip: SOMEWHERE, r15: 30n, rsp: SOMEWHERE + 0x100n, cs: 0x33n, ss: 0x2bn, eflags: 0x202n },
+      {},
+      xstateOf(10),
+    ),
+  },
+  aarch64: {
+    // ldr w1, [sp]; add w0, w19, w1; fmov w2, s31; add w0, w0, w2; mov x8, 94; svc 0
+    code: 'e10340b96002010be203261e0000020bc80b80d2010000d4',
+    thread: armThreadOf({ pc: SOMEWHERE, x19: 30n, sp: SOMEWHERE + 0x100n }, {}, fpsimdOf(10)),
+  },
+};
+
+/** Vector registers of zeros, but for the last one: the XSAVE area without extended states, FPSIMD's. */
+function xstateOf(value: number): Uint8Array {
+  const area = Buffer.alloc(512);
+  area.writeUInt16LE(0x37f, 0); // FCW
+  area.writeUInt32LE(0x1f80, 24); // MXCSR
+  area.writeUInt32LE(value, 160 + 15 * 16);
+  return area;
+}
+
+function fpsimdOf(value: number): Uint8Array {
+  const area = Buffer.alloc(528);
+  area.writeUInt32LE(value, 31 * 16);
+  return area;
+}
+
 test('SIGRETURN goes on with the registers of a frame', t => {
-  // mov eax, 231; mov edi, r15d; add edi, [rsp]; syscall
-  const code = Buffer.from('b8e70000004489ff033c240f05', 'hex');
+  const { code: hex, thread } = GOING_ON[builtFor()];
+  const code = Buffer.from(hex, 'hex');
   const { status } = runRestore(program => {
     const stack = program.data(Uint8Array.of(2, 0, 0, 0), 8);
-    const frame = signalFrame(
-      program,
-      threadOf({ rip: SOMEWHERE, r15: 40n, rsp: SOMEWHERE + 0x100n, cs: 0x33n, ss: 0x2bn, eflags: 0x202n }),
-    );
+    const frame = signalFrame(program, thread);
     const map = [SOMEWHERE, 4096, PROT_ALL, MAP_PRIVATE_FIXED_ANONYMOUS, -1, 0];
     program.syscall('map', NR.mmap, map);
     program.operation('COPY', 'code', [SOMEWHERE, program.data(code), code.length]);
     program.operation('COPY', 'stack', [SOMEWHERE + 0x100n, stack, 4]);
+    program.operation('SYNC_CODE', 'code', [SOMEWHERE, code.length]);
     program.operation('SIGRETURN', 'go', [frame]);
   });
   t.is(status, 42);
@@ -762,4 +805,68 @@ test('a required LZ4 fails when its block is corrupt', t => {
   });
   t.is(status, 125);
   t.is(stderr, `${PREFIX}contents of the heap are damaged\n`);
+});
+
+// The machine
+
+test('AUXV finds an entry of the auxiliary vector, and 0 for one that is not there', t => {
+  const AT_PAGESZ = 6;
+  const AT_EXECFN = 31;
+  const ended = runRestore(program => {
+    const found = program.slot();
+    for (const type of [AT_PAGESZ, AT_EXECFN, 9999]) {
+      program.operation('AUXV', 'look', [type], { into: found });
+      printWord(program, found);
+    }
+    printWord(program, slot(SLOT.ENV_END));
+    exit(program, 0);
+  });
+  const [pageSize, name, none, expected] = wordsOf(ended);
+  t.is(pageSize, 4096n);
+  t.is(name, expected);
+  t.is(none, 0n);
+});
+
+const bitSets: readonly [has: bigint, wanted: bigint][] = [
+  [0b1101n, 0b1001n],
+  [0b1101n, 0b0010n],
+  [0b1101n, 0b1111n],
+  [0n, 0n],
+  [0n, 1n],
+  [MAX, MAX],
+  [MAX - 2n ** 63n, 2n ** 63n],
+  [2n ** 63n, 2n ** 63n],
+];
+
+for (const [has, wanted] of bitSets) {
+  const holds = (has & wanted) === wanted;
+  test(`HAS_BITS of ${has.toString(16)} and ${wanted.toString(16)} ${holds ? 'holds' : 'does not hold'}`, t => {
+    t.deepEqual(
+      judge('HAS_BITS', () => [has, wanted]),
+      holds ? HOLDS : FAILS,
+    );
+  });
+}
+
+/** Code that exits with the word at the thread pointer. */
+const THREAD_LOCAL = {
+  // mov edi, fs:[0]; mov eax, 231; syscall
+  x86_64: '648b3c2500000000b8e70000000f05',
+  // mrs x0, tpidr_el0; ldr w0, [x0]; mov x8, 94; svc 0
+  aarch64: '40d03bd5000040b9c80b80d2010000d4',
+};
+
+test('THREAD_POINTER is where the thread finds its own storage', t => {
+  const code = Buffer.from(THREAD_LOCAL[builtFor()], 'hex');
+  const { status, stderr } = runRestore(program => {
+    const { thread } = GOING_ON[builtFor()];
+    const map = [SOMEWHERE, 4096, PROT_ALL, MAP_PRIVATE_FIXED_ANONYMOUS, -1, 0];
+    program.syscall('map', NR.mmap, map);
+    program.operation('COPY', 'code', [SOMEWHERE, program.data(code), code.length]);
+    program.operation('SYNC_CODE', 'code', [SOMEWHERE, code.length]);
+    program.operation('THREAD_POINTER', 'storage', [program.data(Uint8Array.of(23, 0, 0, 0, 0, 0, 0, 0))]);
+    program.operation('SIGRETURN', 'go', [signalFrame(program, thread)]);
+  });
+  t.is(stderr, '');
+  t.is(status, 23);
 });

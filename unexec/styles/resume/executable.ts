@@ -25,7 +25,7 @@ import {
   SHT,
 } from '../../../formats/elf/index.ts';
 import { endOf, PAGE, type ProcessImage, type Region } from '../../image.ts';
-import { RESTORER_CODE_OFFSET, RESTORER_X86_64 } from '../../restorer/x86_64.ts';
+import { CODE_OFFSET, RESTORERS } from '../../restorer/machine-code.ts';
 import type { StoredSpan } from './contents.ts';
 import { nameOfRegion } from './mappings.ts';
 import { joinSymbols } from './symbol-table.ts';
@@ -45,7 +45,7 @@ export interface ExecutableParts {
   readonly spans: readonly StoredSpan[];
   /** The restorer's data window. */
   readonly data: Uint8Array;
-  /** Offset of the data in the file, page-aligned, after all contents. */
+  /** Offset of the data in the file, after all contents; aligned as the restorer wants it. */
   readonly dataOffset: number;
   readonly notes: readonly { readonly type: number; readonly desc: Uint8Array }[];
   readonly symbols: SymbolChoice;
@@ -55,11 +55,12 @@ export interface ExecutableParts {
 
 /** The model of the executable; contents of regions are external (already in the file). */
 export function buildExecutable(parts: ExecutableParts): ElfFile {
-  const { window, data, dataOffset } = parts;
-  const codeStart = window.code + BigInt(RESTORER_CODE_OFFSET);
+  const { image, window, data, dataOffset } = parts;
+  const { code, alignment } = RESTORERS[image.arch];
+  const codeStart = window.code + BigInt(CODE_OFFSET);
   const file = newElf({
     type: ET.ET_EXEC,
-    machine: EM.EM_X86_64,
+    machine: image.arch === 'x86_64' ? EM.EM_X86_64 : EM.EM_AARCH64,
     osabi: ELFOSABI.ELFOSABI_GNU, // what the symbols of libc want: some are STT_GNU_IFUNC
     entry: codeStart,
   });
@@ -83,9 +84,9 @@ export function buildExecutable(parts: ExecutableParts): ElfFile {
       type: SHT.SHT_PROGBITS,
       flags: SHF.SHF_ALLOC | SHF.SHF_EXECINSTR,
       address: codeStart,
-      offset: RESTORER_CODE_OFFSET,
+      offset: CODE_OFFSET,
       align: 16,
-      contents: RESTORER_X86_64,
+      contents: code,
     }),
   );
   addSection(
@@ -106,7 +107,7 @@ export function buildExecutable(parts: ExecutableParts): ElfFile {
   }
   if (parts.symbols !== 'none') addSymbols(file, parts);
 
-  const codeSize = RESTORER_CODE_OFFSET + RESTORER_X86_64.length;
+  const codeSize = CODE_OFFSET + code.length;
   file.segments = [
     newSegment({
       type: PT.PT_LOAD,
@@ -115,7 +116,7 @@ export function buildExecutable(parts: ExecutableParts): ElfFile {
       address: window.code,
       fileSize: codeSize,
       memorySize: codeSize,
-      align: PAGE,
+      align: alignment,
     }),
     newSegment({
       type: PT.PT_LOAD,
@@ -124,7 +125,7 @@ export function buildExecutable(parts: ExecutableParts): ElfFile {
       address: window.data,
       fileSize: data.length,
       memorySize: data.length,
-      align: PAGE,
+      align: alignment,
     }),
     ...breakSegment(parts),
     newSegment({ type: PT.PT_NOTE, flags: PF.PF_R, align: 4, sections: [notes] }),

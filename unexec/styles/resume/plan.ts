@@ -29,6 +29,7 @@ import { posixTimerSteps } from './posix-timers.ts';
 import { signalFrame } from './signal-frame.ts';
 import { AT_FDCWD, NR, STAT } from './system-calls.ts';
 import { createThreads, mainThread, releaseThreads, threadPrograms } from './threads.ts';
+import { unmapEverything } from './unmap.ts';
 import { placeVdso } from './vdso.ts';
 import type { Window } from './window.ts';
 
@@ -37,8 +38,6 @@ const O_RDWR_CLOEXEC = 0o2000002;
 const SIG_SETMASK = 2;
 const SEEK_END = 2;
 const F_DUPFD_CLOEXEC = 1030;
-/** TASK_SIZE with 4-level page tables, less the guard page. */
-const ADDRESS_END = 0x7fff_ffff_f000n;
 const ALL_SIGNALS = new Uint8Array(8).fill(0xff);
 
 /** Kernel features that may be left out, for kernels that lack them and for tests of that case. */
@@ -207,9 +206,4 @@ function notShorter(program: RestoreProgram, image: ProcessImage, region: Region
     Math.max(...sizes),
     size,
   ]);
-}
-
-function unmapEverything(program: RestoreProgram, window: Window): void {
-  if (window.start > 0n) program.syscall('unmap what is below', NR.munmap, [0, window.start]);
-  program.syscall('unmap what is above', NR.munmap, [window.end, ADDRESS_END - window.end]);
 }

@@ -3,13 +3,14 @@
  * process is put at (stack, vdso and mmap area are random, but high). Layout, from `start`:
  *
  *     arguments   8 MiB   argv, envp and their strings in the second life; mapped as long as they are
- *     code        1 page  ELF header, program headers, machine code
+ *     code                ELF header, program headers, machine code
  *     data                slots, data, steps
  *
  * @module
  */
 import { UnexecError } from '../../errors.ts';
-import { endOf, type Region } from '../../image.ts';
+import { type Arch, endOf, type Region } from '../../image.ts';
+import { RESTORERS } from '../../restorer/machine-code.ts';
 
 /** The kernel takes at most 6 MiB of arguments and environment (fs/exec.c, bprm_stack_limits). */
 export const ARGUMENTS_SIZE = 8n << 20n;
@@ -45,7 +46,7 @@ export interface Window {
 }
 
 /** Chooses a window for these regions. @throws UnexecError `NO_WINDOW` */
-export function chooseWindow(regions: readonly Region[]): Window {
+export function chooseWindow(arch: Arch, regions: readonly Region[]): Window {
   const start = CANDIDATES.find(candidate => isFree(candidate, regions));
   if (start === undefined) {
     throw new UnexecError(
@@ -54,7 +55,8 @@ export function chooseWindow(regions: readonly Region[]): Window {
     );
   }
   const code = start + ARGUMENTS_SIZE;
-  return { start, arguments: start, code, data: code + 0x1000n, end: start + WINDOW_SIZE };
+  const data = code + BigInt(RESTORERS[arch].dataDistance);
+  return { start, arguments: start, code, data, end: start + WINDOW_SIZE };
 }
 
 function isFree(start: bigint, regions: readonly Region[]): boolean {

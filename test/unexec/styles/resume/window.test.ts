@@ -8,7 +8,7 @@ import { regionOf } from '../../../support/synthetic-view.ts';
 const TOP = 0x7fff_ffff_f000n;
 
 test('a window has room for arguments, code and the largest data, one after the other', t => {
-  const window = chooseWindow([]);
+  const window = chooseWindow('x86_64', []);
   t.is(window.arguments, window.start);
   t.is(window.code, window.arguments + ARGUMENTS_SIZE);
   t.is(window.data, window.code + 0x1000n);
@@ -17,7 +17,7 @@ test('a window has room for arguments, code and the largest data, one after the 
 });
 
 test('a window lies low in the address space, but not where mmap_min_addr forbids it', t => {
-  t.is(chooseWindow([]).start, 0x1_0000n);
+  t.is(chooseWindow('x86_64', []).start, 0x1_0000n);
 });
 
 test('a window never overlaps a region', t => {
@@ -29,7 +29,7 @@ test('a window never overlaps a region', t => {
     .map(([page, pages]) => regionOf(page << 12n, pages));
   fc.assert(
     fc.property(fc.array(fc.oneof(region, low), { maxLength: 10 }), regions => {
-      const { start, end } = chooseWindow(regions);
+      const { start, end } = chooseWindow('x86_64', regions);
       for (const region of regions) t.true(end <= region.start || endOf(region) <= start);
     }),
   );
@@ -39,11 +39,11 @@ test('a heap right below leaves no place for a window: it grows', t => {
   const place = 0x10_0000_0000n;
   const program = regionOf(0x40_0000n, 1);
   const below = (kind: 'heap' | 'anonymous') => regionOf(place - BigInt(PAGE), 1, { kind });
-  t.is(chooseWindow([program, below('anonymous')]).start, place);
-  t.true(chooseWindow([program, below('heap')]).start > place);
+  t.is(chooseWindow('x86_64', [program, below('anonymous')]).start, place);
+  t.true(chooseWindow('x86_64', [program, below('heap')]).start > place);
 });
 
 test('a process that leaves no room is refused', t => {
   const everything = { ...regionOf(0x1_0000n, 1), size: Number(TOP) - 0x1_0000 };
-  t.throws(() => chooseWindow([everything]), { instanceOf: UnexecError, code: 'NO_WINDOW' });
+  t.throws(() => chooseWindow('x86_64', [everything]), { instanceOf: UnexecError, code: 'NO_WINDOW' });
 });
