@@ -76,19 +76,37 @@ function rawTable(file: ElfFile, tables: SymbolTables): RawSymbols {
  * the names are looked up in the string table, and the raw table is then searched for their offsets.
  */
 export function symbolsNamed(module: Module, names: Iterable<string>, tables: SymbolTables): ModuleSymbol[] {
-  const raw = rawSymbols(module, tables);
-  if (raw === undefined) return [];
-  const nameAt = new Map([...names].flatMap(name => offsetsOf(raw.strtab, name).map(at => [at, name])));
-  if (nameAt.size === 0) return [];
-  const view = viewOf(raw.symtab);
   const found: ModuleSymbol[] = [];
-  for (let at = 0; at + Elf64_Sym.size <= raw.symtab.length; at += Elf64_Sym.size) {
-    const name = nameAt.get(view.getUint32(at + Elf64_Sym.offsets.st_name, true));
-    if (name === undefined || !isKeptSymbol(view, at)) continue;
+  for (const { name, view, at } of entriesNamed(module, names, tables)) {
+    if (!isKeptSymbol(view, at)) continue;
     const symbol = Elf64_Sym.read(view, at, true);
     found.push({ name, address: symbol.st_value + module.bias, type: symbol.st_info & 0xf });
   }
   return found;
+}
+
+/** Sections (`st_shndx`) of all symbols that have one of these names: SHN_UNDEF where it is imported. */
+export function sectionsOfSymbols(module: Module, names: Iterable<string>, tables: SymbolTables): number[] {
+  return [...entriesNamed(module, names, tables)].map(({ view, at }) =>
+    view.getUint16(at + Elf64_Sym.offsets.st_shndx, true),
+  );
+}
+
+/** The symbols of these names, defined or not: where each is in the table. */
+function* entriesNamed(
+  module: Module,
+  names: Iterable<string>,
+  tables: SymbolTables,
+): Generator<{ readonly name: string; readonly view: DataView; readonly at: number }> {
+  const raw = rawSymbols(module, tables);
+  if (raw === undefined) return;
+  const nameAt = new Map([...names].flatMap(name => offsetsOf(raw.strtab, name).map(at => [at, name])));
+  if (nameAt.size === 0) return;
+  const view = viewOf(raw.symtab);
+  for (let at = 0; at + Elf64_Sym.size <= raw.symtab.length; at += Elf64_Sym.size) {
+    const name = nameAt.get(view.getUint32(at + Elf64_Sym.offsets.st_name, true));
+    if (name !== undefined) yield { name, view, at };
+  }
 }
 
 /** Offsets at which this name stands in a string table; the tail of a longer name counts. */

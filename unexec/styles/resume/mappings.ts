@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { endOf, PAGE, type PageRange, type ProcessImage, type Region } from '../../image.ts';
+import { endOf, PAGE, type ProcessImage, type Region } from '../../image.ts';
 import { isMemoryFile } from '../../linux/regions.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
 import type { Slot } from '../../restorer/steps.ts';
@@ -51,13 +51,21 @@ const isReadOnlyFile = (region: Region): boolean =>
 
 const growsDown = (region: Region): boolean => region.flags.has('gd');
 
-/** The mmap calls for private regions, in the order of their addresses, neighbours joined. */
-export function planMappings(image: ProcessImage, spans: readonly StoredSpan[], blocks: Blocks): Mapping[] {
+/**
+ * The mmap calls for private regions, in the order of their addresses, neighbours joined. `filled`: regions that
+ * are fresh memory, whose contents are read in.
+ */
+export function planMappings(
+  image: ProcessImage,
+  spans: readonly StoredSpan[],
+  blocks: Blocks,
+  filled: ReadonlySet<Region>,
+): Mapping[] {
   const mappings: Mapping[] = [];
   for (const region of image.regions) {
     if (region.kind === 'vvar' || region.kind === 'vdso' || region.kind === 'vsyscall' || !isPrivate(region))
       continue;
-    const ours = spans.filter(span => span.region === region);
+    const ours = filled.has(region) ? [] : spans.filter(span => span.region === region);
     const planned = growsDown(region)
       ? [freshStack(region)]
       : cutAtBlocks(region, blocks).flatMap(stretch =>
@@ -79,7 +87,7 @@ function mapStretch(region: Region, stretch: Stretch, spans: readonly StoredSpan
     name: nameOfRegion(region),
     flags: MAP.PRIVATE | MAP.FIXED | (region.flags.has('nr') ? MAP.NORESERVE : 0),
   };
-  const pieces = isStored(region) ? spans.flatMap(span => filePieces(span, stretch)) : [];
+  const pieces = isStored(region) ? spans.flatMap(span => filePieces(span, stretch, HOLE_PAGES)) : [];
   const files = pieces.map(piece => ({ ...common, ...piece }));
   const [only] = files;
   if (only !== undefined && files.length === 1 && only.size === stretch.size) return files;
@@ -102,18 +110,22 @@ function mapStretch(region: Region, stretch: Stretch, spans: readonly StoredSpan
   ];
 }
 
-/** The parts of a span with contents that lie within a stretch. */
-function filePieces(
-  span: StoredSpan,
-  stretch: Stretch,
-): { address: bigint; size: number; fileOffset: number }[] {
+/** Memory that has its contents in the image's file. */
+export interface Piece {
+  readonly address: bigint;
+  readonly size: number;
+  readonly fileOffset: number;
+}
+
+/** The parts of a span with contents that lie within a stretch; zero pages between them up to `gap` count. */
+export function filePieces(span: StoredSpan, stretch: Omit<Stretch, 'inBlock'>, gap: number): Piece[] {
   const first = Math.max(0, Number(stretch.start - span.address) / PAGE);
   const last = Math.min(span.size, Number(endOf(stretch) - span.address)) / PAGE;
   const runs = span.runs
     .map(run => ({ from: Math.max(run.first, first), to: Math.min(run.first + run.count, last) }))
     .filter(({ from, to }) => from < to)
     .map(({ from, to }) => ({ first: from, count: to - from }));
-  return mergeRanges(runs, HOLE_PAGES).map(({ first, count }) => ({
+  return mergeRanges(runs, gap).map(({ first, count }) => ({
     address: span.address + BigInt(first * PAGE),
     size: count * PAGE,
     fileOffset: span.fileOffset + first * PAGE,
@@ -157,34 +169,35 @@ export function mappingSteps(
   }
 }
 
-/** Reads the pages of a stack; a part of it that may not be written is protected afterwards. */
+/** Reads the pages of a stack. */
 function fillStack(program: RestoreProgram, region: Region, spans: readonly StoredSpan[], self: Slot): void {
-  const ours = spans.filter(span => span.region === region && span.runs.length > 0);
+  const pieces = spans.filter(span => span.region === region).flatMap(span => filePieces(span, region, 0));
+  fillRegion(program, region, pieces, self);
+}
+
+/** Reads pieces into the fresh memory of a region; where that may not be written, it is protected afterwards. */
+export function fillRegion(
+  program: RestoreProgram,
+  region: Region,
+  pieces: readonly Piece[],
+  self: Slot,
+): void {
   const protect = (protection: number): void => {
-    if (region.write || ours.length === 0) return;
+    if (region.write || pieces.length === 0) return;
     program.syscall(`protect ${nameOfRegion(region)}`, NR.mprotect, [region.start, region.size, protection]);
   };
   protect(PROT.READ | PROT.WRITE);
-  readIn(program, ours, self);
+  for (const piece of pieces) readPiece(program, region, piece, self);
   protect(protectionOf(region));
 }
 
-/** Reads stored pages into fresh memory. */
-function readIn(program: RestoreProgram, spans: readonly StoredSpan[], self: Slot): void {
-  for (const span of spans) {
-    for (const run of span.runs) readRun(program, span, run, self);
-  }
-}
-
-function readRun(program: RestoreProgram, span: StoredSpan, run: PageRange, self: Slot): void {
-  const size = run.count * PAGE;
-  for (let at = 0; at < size; at += READ_LIMIT) {
-    const offset = run.first * PAGE + at;
-    program.syscall(`read ${nameOfRegion(span.region)}`, NR.pread64, [
+function readPiece(program: RestoreProgram, region: Region, piece: Piece, self: Slot): void {
+  for (let at = 0; at < piece.size; at += READ_LIMIT) {
+    program.syscall(`read ${nameOfRegion(region)}`, NR.pread64, [
       self,
-      span.address + BigInt(offset),
-      Math.min(READ_LIMIT, size - at),
-      span.fileOffset + offset,
+      piece.address + BigInt(at),
+      Math.min(READ_LIMIT, piece.size - at),
+      piece.fileOffset + at,
     ]);
   }
 }

@@ -5,6 +5,7 @@ import { endOf, PAGE, PAGE_BIG, type PageRange, type Region } from '../../../../
 import { RestoreProgram } from '../../../../unexec/restorer/program.ts';
 import { blockOf, blockSteps, chooseBlocks, trimSteps } from '../../../../unexec/styles/resume/bulk.ts';
 import { planSpans, type StoredSpan } from '../../../../unexec/styles/resume/contents.ts';
+import { discardableRegions, fillDiscardable } from '../../../../unexec/styles/resume/discarded-memory.ts';
 import {
   isPrivate,
   type Mapping,
@@ -124,9 +125,12 @@ function resume({ image, regions, spans, file, touched }: Built, train: boolean)
   const program = new RestoreProgram('x86_64');
   const self = program.slot();
   const blocks = train ? chooseBlocks(regions, spans, touched) : new Set<bigint>();
-  const mappings = planMappings(image, spans, blocks);
+  // Some of the regions are such that they must be anonymous.
+  const filled = new Set([...discardableRegions(image)].filter((_, i) => i % 2 === 1));
+  const mappings = planMappings(image, spans, blocks, filled);
   blockSteps(program, blocks, spans, self);
   mappingSteps(program, image, mappings, spans, self);
+  fillDiscardable(program, filled, spans, blocks, self);
   trimSteps(program, blocks, regions);
   return { memory: simulate(program, file, self), mappings, blocks };
 }
@@ -303,7 +307,7 @@ const plans: readonly [title: string, pieces: readonly Piece[], expected: readon
 for (const [title, pieces, expected] of plans) {
   test(`planMappings(): ${title}`, t => {
     const { image, spans } = build(pieces);
-    t.deepEqual(planMappings(image, spans, new Set()).map(say), expected);
+    t.deepEqual(planMappings(image, spans, new Set(), new Set()).map(say), expected);
   });
 }
 
@@ -316,7 +320,7 @@ test('planMappings() does not join neighbours whose contents lie apart in the fi
   t.true(first !== undefined && second !== undefined);
   if (first === undefined || second === undefined) return;
   const apart = [first, { ...second, fileOffset: second.fileOffset + PAGE }];
-  t.deepEqual(planMappings(image, apart, new Set()).map(say), ['file 0+2', 'file 2+1']);
+  t.deepEqual(planMappings(image, apart, new Set(), new Set()).map(say), ['file 0+2', 'file 2+1']);
 });
 
 test('planMappings() leaves out the parts of a region that lie in blocks', t => {
@@ -325,7 +329,7 @@ test('planMappings() leaves out the parts of a region that lie in blocks', t => 
   const { image, spans } = build([
     piece({ pages: before + 600, contents: filled(before - 1, before, before + 520) }),
   ]);
-  t.deepEqual(planMappings(image, spans, new Set([edge])).map(say), [
+  t.deepEqual(planMappings(image, spans, new Set([edge]), new Set()).map(say), [
     `fresh 0+${before - 1}`,
     `file ${before - 1}+1`,
     `fresh ${before + 512}+8`,

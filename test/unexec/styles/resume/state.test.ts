@@ -37,6 +37,8 @@ test('clocks by the vdso of the kernel', same, 'clocks');
 test('clocks by a vdso of system calls', same, 'clocks', { avoid: ['vdso'] });
 test('directory, umask, name, limits and attributes', same, 'process');
 test('guards, protections, sparse memory and a growing stack', same, 'memory');
+test('anonymous memory, which is zero once it is discarded', same, 'discarded');
+test('memory to be discarded by a static program', same, 'discarded', { flags: ['-static'] });
 test('a program that is linked dynamically', same, 'plain');
 test('a program without PIE', same, 'plain', { flags: ['-no-pie'] });
 test('a static program', same, 'plain', { flags: ['-static'] });
