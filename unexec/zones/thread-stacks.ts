@@ -16,10 +16,13 @@ import type { MallocZone, ZoneThread, ZoneView } from '../zones.ts';
 import type { BoundedReader } from './bounded-reader.ts';
 import { isAnonymous, isOwnMemory, type Range, regionAt } from './regions.ts';
 
-/** sizeof(struct pthread) is 2304 to 2368; on x86-64 it begins at the thread pointer. */
+/**
+ * sizeof(struct pthread) is 2304 to 2368 on x86-64, where it begins at the thread pointer, and less on aarch64, where
+ * it ends there.
+ */
 const PTHREAD_SIZE = 2304n;
 
-/** Above `struct pthread` there is only alignment. */
+/** Above the thread pointer is `struct pthread`, or thread-local storage; then only alignment. */
 const MAX_ABOVE = 0x1_0000n;
 
 export function threadStackZone(
@@ -31,7 +34,10 @@ export function threadStackZone(
   const region = regionAt(view.regions, threadPointer);
   if (region === undefined || !isOwnMemory(region)) return undefined;
 
-  const block = stackBlock(reader, region, threadPointer) ?? wholeMapping(view, region, stackPointer);
+  const block =
+    stackBlock(reader, region, threadPointer, threadPointer) ??
+    stackBlock(reader, region, threadPointer, threadPointer - PTHREAD_SIZE) ??
+    wholeMapping(view, region, stackPointer);
   if (block === undefined) return undefined;
   const size = Number(block.end - block.start);
   return {
@@ -47,9 +53,14 @@ export function threadStackZone(
   };
 }
 
-/** What `struct pthread` says, guard included. */
-function stackBlock(reader: BoundedReader, region: Region, pthread: bigint): Range | undefined {
-  for (let at = pthread; at < pthread + PTHREAD_SIZE; at += 8n) {
+/** What `struct pthread` says, guard included; it is sought from an address on. */
+function stackBlock(
+  reader: BoundedReader,
+  region: Region,
+  threadPointer: bigint,
+  from: bigint,
+): Range | undefined {
+  for (let at = from < region.start ? region.start : from; at < from + PTHREAD_SIZE; at += 8n) {
     const stackblock = reader.word(at);
     const stackblock_size = reader.word(at + 8n);
     const guardsize = reader.word(at + 16n);
@@ -63,9 +74,9 @@ function stackBlock(reader: BoundedReader, region: Region, pthread: bigint): Ran
       guardsize % PAGE_BIG === 0n &&
       reported_guardsize <= guardsize &&
       stackblock + guardsize >= region.start &&
-      stackblock + guardsize < pthread &&
-      end > pthread &&
-      end <= pthread + MAX_ABOVE &&
+      stackblock + guardsize < threadPointer &&
+      end > threadPointer &&
+      end <= threadPointer + MAX_ABOVE &&
       end <= endOf(region)
     ) {
       return { start: stackblock, end };
