@@ -85,6 +85,12 @@ interface HasMachine {
 export const programCounter = ({ machine }: HasMachine): bigint =>
   machine.arch === 'x86_64' ? machine.registers.rip : machine.registers.pc;
 
+/** The same state, at another instruction. */
+export const withProgramCounter = (machine: MachineState, address: bigint): MachineState =>
+  machine.arch === 'x86_64'
+    ? { ...machine, registers: { ...machine.registers, rip: address } }
+    : { ...machine, registers: { ...machine.registers, pc: address } };
+
 export const stackPointer = ({ machine }: HasMachine): bigint =>
   machine.arch === 'x86_64' ? machine.registers.rsp : machine.registers.sp;
 

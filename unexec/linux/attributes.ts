@@ -11,10 +11,8 @@ import type { ProcessAttribute, ProcessSetting, ResourceLimit } from '../image.t
 import type { ProcessMemory } from './memory.ts';
 import { readProc } from './proc.ts';
 import type { RemoteThread } from './remote.ts';
+import { ARCH } from './this-machine.ts';
 
-const SYS_prctl = 157;
-const SYS_arch_prctl = 158;
-const SYS_membarrier = 324;
 /** Rows of /proc/PID/limits. */
 const RESOURCES: ReadonlyMap<string, number> = new Map([
   ['Max cpu time', 0],
@@ -53,6 +51,7 @@ const ATTRIBUTES: readonly Attribute[] = [
   { name: 'PR_SET_CHILD_SUBREAPER', set: 36, get: 37, usual: 0, stores: true },
   { name: 'PR_SET_NO_NEW_PRIVS', set: 38, get: 39, usual: 0 },
   { name: 'PR_SET_THP_DISABLE', set: 41, get: 42, usual: 0 },
+  { name: 'PR_SET_TAGGED_ADDR_CTRL', set: 55, get: 56, usual: 0 },
   { name: 'PR_SET_IO_FLUSHER', set: 57, get: 58, usual: 0 },
   { name: 'PR_SET_MEMORY_MERGE', set: 67, get: 68, usual: 0 },
   { name: 'PR_SET_MDWE', set: 65, get: 66, usual: 0 },
@@ -72,7 +71,7 @@ export function captureAttributes(
     ...largeRegisters(main, memory, scratch),
     ...personality(pid),
     ...ATTRIBUTES.flatMap(({ name, set, get, usual, stores }): ProcessAttribute[] => {
-      const result = Number(main.call(SYS_prctl, get, stores === true ? scratch : 0n, 0, 0, 0));
+      const result = Number(main.call('prctl', get, stores === true ? scratch : 0n, 0, 0, 0));
       if (result < 0) return [];
       const value = stores === true ? viewOf(memory.bytes(scratch, 4)).getInt32(0, true) : result;
       return value === usual ? [] : [{ name, call: 'prctl', args: [set, value, 0, 0, 0] }];
@@ -92,7 +91,7 @@ const MEMBARRIER = {
  * from 6.3 on; before, the process gets those that programs use.
  */
 function registeredBarriers(main: RemoteThread): ProcessAttribute[] {
-  const told = Number(main.call(SYS_membarrier, MEMBARRIER.GET_REGISTRATIONS, 0, 0));
+  const told = Number(main.call('membarrier', MEMBARRIER.GET_REGISTRATIONS, 0, 0));
   const registered = told < 0 ? MEMBARRIER.PRIVATE_EXPEDITED | MEMBARRIER.PRIVATE_EXPEDITED_SYNC_CORE : told;
   return Array.from({ length: 31 }, (_, bit) => 1 << bit)
     .filter(command => (registered & command) !== 0)
@@ -110,7 +109,7 @@ function largeRegisters(
   memory: Pick<ProcessMemory, 'bytes'>,
   scratch: bigint,
 ): ProcessAttribute[] {
-  if (main.call(SYS_arch_prctl, ARCH_GET_XCOMP_PERM, scratch) < 0n) return [];
+  if (ARCH !== 'x86_64' || main.call('arch_prctl', ARCH_GET_XCOMP_PERM, scratch) < 0n) return [];
   const permitted = viewOf(memory.bytes(scratch, 8)).getBigUint64(0, true);
   return (permitted & (1n << BigInt(TILE_DATA))) === 0n
     ? []

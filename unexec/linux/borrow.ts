@@ -1,26 +1,33 @@
 /**
- * What is borrowed of a stopped process to make it call: a `syscall` instruction, and memory to write
+ * What is borrowed of a stopped process to make it call: an instruction that makes system calls, and memory to write
  * results to.
  *
  * @module
  */
 import { UnexecError } from '../errors.ts';
 import { endOf, type Region } from '../image.ts';
+import { ARCHITECTURE } from './arch.ts';
 import type { ProcessMemory } from './memory.ts';
 
 /** Bytes that may be written at `scratchAddress`, to be put back by the borrower. */
 export const SCRATCH_SIZE = 256;
 
-/** Address of a `syscall` instruction. The vdso has one; where there is none, any code that has. */
+const { instruction, alignment } = ARCHITECTURE.systemCall;
+
+/** Address of an instruction that makes a system call. The vdso has one; where there is none, any code that has. */
 export function findSyscallInstruction(regions: readonly Region[], memory: ProcessMemory): bigint {
   const candidates = regions.filter(region => region.execute && region.read && region.kind !== 'vsyscall');
   candidates.sort((a, b) => Number(b.kind === 'vdso') - Number(a.kind === 'vdso'));
   for (const region of candidates) {
     const bytes = Buffer.from(memory.bytes(region.start, Math.min(region.size, 1 << 20)));
-    const at = bytes.indexOf(Buffer.of(0x0f, 0x05));
+    let at = bytes.indexOf(instruction);
+    while (at >= 0 && at % alignment !== 0) at = bytes.indexOf(instruction, at + 1);
     if (at >= 0) return region.start + BigInt(at);
   }
-  throw new UnexecError('NO_SYSCALL_INSTRUCTION', 'the process has no syscall instruction to borrow');
+  throw new UnexecError(
+    'NO_SYSCALL_INSTRUCTION',
+    'the process has no instruction to borrow that makes a system call',
+  );
 }
 
 /** The top of the stack holds the program's name as the kernel left it: always mapped, and put back. */

@@ -1,13 +1,14 @@
 /**
- * Software breakpoints in a traced process: an `int3` in place of the first byte of an instruction.
+ * Software breakpoints in a traced process: an instruction that traps in place of another.
  *
  * @module
  */
+import { ARCHITECTURE } from './arch.ts';
 import { ptrace, waitpid } from './libc.ts';
 import type { ProcessMemory } from './memory.ts';
-import { getRegisters, getSignalMask, must, PTRACE, setRegisters, setSignalMask } from './ptrace.ts';
+import { getSignalMask, must, PTRACE, setSignalMask } from './ptrace.ts';
 
-const INT3 = Uint8Array.of(0xcc);
+const { instruction: TRAP, passed: PASSED } = ARCHITECTURE.breakpoint;
 const WALL = 0x40000000;
 /** All but SIGTRAP, which ends a step: where it is blocked the kernel forces it, and takes the program's handler away. */
 const OTHER_SIGNALS = 0xffff_ffff_ffff_ffefn;
@@ -24,8 +25,8 @@ export class Breakpoints {
 
   insert(address: bigint): void {
     if (this.#saved.has(address)) return;
-    this.#saved.set(address, this.#memory.bytes(address, 1));
-    this.#memory.write(address, INT3);
+    this.#saved.set(address, this.#memory.bytes(address, TRAP.length));
+    this.#memory.write(address, TRAP);
   }
 
   remove(address: bigint): void {
@@ -47,7 +48,7 @@ export class Breakpoints {
 
   /** Puts back what a child that shared our memory went without. */
   insertAgain(): void {
-    for (const address of this.#saved.keys()) this.#memory.write(address, INT3);
+    for (const address of this.#saved.keys()) this.#memory.write(address, TRAP);
   }
 
   /**
@@ -55,11 +56,11 @@ export class Breakpoints {
    * `gone`: it was removed meanwhile, and the thread can just go on.
    */
   hit(tid: number): { readonly address: bigint; readonly gone: boolean } | undefined {
-    const registers = getRegisters(tid);
-    const address = registers.rip - 1n;
+    const registers = ARCHITECTURE.getRegisters(tid);
+    const address = ARCHITECTURE.programCounter(registers) - PASSED;
     const gone = !this.#saved.has(address);
     if (gone && !this.#removed.has(address)) return undefined;
-    setRegisters(tid, { ...registers, rip: address });
+    ARCHITECTURE.setRegisters(tid, ARCHITECTURE.atAddress(registers, address));
     return { address, gone };
   }
 

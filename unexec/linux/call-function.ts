@@ -1,15 +1,14 @@
 /**
  * A function of a stopped process, called on our behalf: the first thread runs it from its entry to its return,
- * which leads into a breakpoint. System V ABI for x86-64, 3.2.2 ("The Stack Frame"): rsp + 8 is a multiple of
- * 16 at the entry.
+ * which leads into a breakpoint.
  *
  * @module
  */
 import { constants } from 'node:os';
 import { UnexecError } from '../errors.ts';
+import { ARCHITECTURE } from './arch.ts';
 import { Breakpoints } from './breakpoints.ts';
 import { ProcessMemory } from './memory.ts';
-import { getRegisters, setRegisters } from './ptrace.ts';
 import { SIGNAL, type Stop } from './stop.ts';
 import type { Tracee } from './tracee.ts';
 
@@ -24,15 +23,11 @@ export interface FunctionCall {
   readonly milliseconds: number;
 }
 
-/** Bytes below the stack pointer that belong to the function that was interrupted. */
-const RED_ZONE = 128n;
-const DIRECTION_FLAG = 0x400n;
-
 /**
  * Calls a function by the first thread of a process whose threads all stand, and stops all of them again. Other
  * threads run meanwhile.
  *
- * @returns rax, of which the function's type says how much it means
+ * @returns the register of results, of which the function's type says how much it means
  * @throws UnexecError `CALL_CRASHED`, `CALL_ENDED`, `CALL_TIMED_OUT`
  */
 export async function callFunction(
@@ -41,24 +36,9 @@ export async function callFunction(
   call: FunctionCall,
 ): Promise<bigint> {
   const breakpoints = new Breakpoints(memory);
-  const before = getRegisters(tracee.pid);
-  const stack = ((before.rsp - RED_ZONE) & -16n) - 8n;
-  const returnAddress = new Uint8Array(8);
-  new DataView(returnAddress.buffer).setBigUint64(0, call.returnTo, true);
-  memory.write(stack, returnAddress);
-  setRegisters(tracee.pid, {
-    ...before,
-    rip: call.address,
-    rsp: stack,
-    rax: 0n,
-    rdi: 0n,
-    rsi: 0n,
-    rdx: 0n,
-    rcx: 0n,
-    // Not within a system call that would be made again.
-    orig_rax: 0xffff_ffff_ffff_ffffn,
-    eflags: before.eflags & ~DIRECTION_FLAG,
-  });
+  const before = ARCHITECTURE.getRegisters(tracee.pid);
+  const { file, stackAfter } = ARCHITECTURE.atFunction(before, memory, call);
+  ARCHITECTURE.setRegisters(tracee.pid, file);
   breakpoints.insert(call.returnTo);
   for (const tid of tracee.threads.keys()) tracee.resume(tid, 'run');
 
@@ -68,11 +48,11 @@ export async function callFunction(
     const left = deadline - performance.now();
     const stop = left > 0 ? await tracee.next(left) : undefined;
     if (stop === undefined) throw timedOut(call);
-    if (!hasReturned(watch, stop, stack + 8n)) continue;
-    const { rax } = getRegisters(tracee.pid);
+    if (!hasReturned(watch, stop, stackAfter)) continue;
+    const result = ARCHITECTURE.result(ARCHITECTURE.getRegisters(tracee.pid));
     breakpoints.removeAll();
     await tracee.stopAll();
-    return rax;
+    return result;
   }
 }
 
@@ -108,9 +88,14 @@ function hasReturned(watch: Watch, stop: Stop, stack: bigint): boolean {
     case 'signal':
       if (stop.signal === SIGNAL.SIGTRAP && breakpoints.hit(stop.tid) !== undefined) {
         // A thread of its own, or a call within the call, cannot be there: the stack tells.
-        if (stop.tid === tracee.pid && getRegisters(stop.tid).rsp === stack) return true;
+        if (
+          stop.tid === tracee.pid &&
+          ARCHITECTURE.stackPointer(ARCHITECTURE.getRegisters(stop.tid)) === stack
+        )
+          return true;
       } else if (stop.signal !== SIGNAL.SIGSTOP) {
-        watch.fault = { signal: stop.signal, at: getRegisters(stop.tid).rip };
+        const at = ARCHITECTURE.programCounter(ARCHITECTURE.getRegisters(stop.tid));
+        watch.fault = { signal: stop.signal, at };
       }
       tracee.resume(stop.tid, 'run', stop.signal === SIGNAL.SIGTRAP ? 0 : stop.signal);
       return false;

@@ -7,7 +7,6 @@
 import { readFileSync } from 'node:fs';
 import { viewOf } from '../../formats/struct.ts';
 import { findEnvironment } from '../environment.ts';
-import type { Reason } from '../errors.ts';
 import { UnexecError } from '../errors.ts';
 import {
   type AddressLayout,
@@ -19,12 +18,12 @@ import {
   type Region,
   type SignalAction,
   stackPointer,
-  type Thread,
   threadPointer,
   type Vdso,
 } from '../image.ts';
 import { findOwnedLocks } from '../word-search.ts';
 import { findZones, refineRegionKinds } from '../zones.ts';
+import { ARCHITECTURE } from './arch.ts';
 import { captureAttributes, captureLimits, captureSettings } from './attributes.ts';
 import { findSyscallInstruction, SCRATCH_SIZE, scratchAddress } from './borrow.ts';
 import { captureDescriptors, type DescriptorOptions } from './descriptors.ts';
@@ -38,15 +37,11 @@ import { peekPendingSignals } from './ptrace.ts';
 import { refuseSegments, refuseState } from './refused-state.ts';
 import { nameRegions, refuseRegions } from './regions.ts';
 import { RemoteThread } from './remote.ts';
+import { ARCH } from './this-machine.ts';
 import { captureThread } from './thread-state.ts';
 import type { Tracee } from './tracee.ts';
 
-const SYS_brk = 12;
-const SYS_rt_sigaction = 13;
-const SYS_getitimer = 36;
 const AT_ENTRY = 9;
-/** __USER_CS (asm/segment.h). */
-const CODE_SEGMENT_64 = 0x33n;
 const AT_SYSINFO_EHDR = 33;
 
 export interface CaptureOptions extends DescriptorOptions {
@@ -69,7 +64,7 @@ export interface Captured {
  */
 export function capture(tracee: Tracee, options: CaptureOptions): Captured {
   const { pid } = tracee;
-  for (const tid of tracee.threads.keys()) leaveSyscallEntry(tracee, tid);
+  for (const tid of tracee.threads.keys()) tracee.leaveSystemCall(tid);
 
   const memory = new ProcessMemory(pid);
   const mappings = parseSmaps(readProc(`/proc/${pid}/smaps`));
@@ -123,7 +118,7 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
 
   const helpers = timerHelper(posix.timers, threads, { regions, modules, memory });
   const image: ProcessImage = {
-    arch: 'x86_64',
+    arch: ARCH,
     origin: {
       program: readProcLink(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, ''),
       argv: readProcBytes(`/proc/${pid}/cmdline`).toString().split('\0').slice(0, -1),
@@ -159,7 +154,7 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
     umask: Number.parseInt(status.get('Umask') ?? '0022', 8),
     cwd,
     refusals: [
-      ...refuseThreads(threads),
+      ...threads.flatMap(({ tid, machine }) => ARCHITECTURE.refuseThread(tid, machine)),
       ...refuseState(pid, tids, cwd),
       ...segments,
       ...posix.refusals,
@@ -175,13 +170,6 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
   return { image, release };
 }
 
-/** A thread that is about to make a system call does not make it now: it will, after the resume. */
-function leaveSyscallEntry(tracee: Tracee, tid: number): void {
-  const stop = tracee.stopOf(tid);
-  if (stop?.type !== 'syscall-entry') return;
-  tracee.cancelSyscall(tid, stop.nr);
-}
-
 /** Actions of all signals that are caught or ignored. */
 function captureSignals(
   main: RemoteThread,
@@ -193,7 +181,7 @@ function captureSignals(
   const actions: SignalAction[] = [];
   for (let signal = 1; signal <= 64; signal++) {
     if (((set >> BigInt(signal - 1)) & 1n) === 0n) continue;
-    main.call(SYS_rt_sigaction, signal, 0, scratch, 8);
+    main.call('rt_sigaction', signal, 0, scratch, 8);
     actions.push({ signal, action: memory.bytes(scratch, 32) });
   }
   return actions;
@@ -202,7 +190,7 @@ function captureSignals(
 function captureTimers(main: RemoteThread, memory: ProcessMemory, scratch: bigint): IntervalTimer[] {
   const timers: IntervalTimer[] = [];
   for (const which of [0, 1, 2]) {
-    if (main.call(SYS_getitimer, which, scratch) < 0n) continue;
+    if (main.call('getitimer', which, scratch) < 0n) continue;
     const value = memory.bytes(scratch, 32);
     // A timer whose signal waits to be taken stands still until then: nothing is left of its time.
     dueNow(value);
@@ -220,7 +208,7 @@ function captureLayout(pid: number, main: RemoteThread): AddressLayout {
     startData: stat(45),
     endData: stat(46),
     startBrk: stat(47),
-    brk: main.call(SYS_brk, 0),
+    brk: main.call('brk', 0),
   };
 }
 
@@ -242,7 +230,7 @@ function captureVdso(
 
 function kernelIdentity(): KernelIdentity {
   const read = (name: string): string => readProc(`/proc/sys/kernel/${name}`).trimEnd();
-  return { sysname: read('ostype'), release: read('osrelease'), version: read('version'), machine: 'x86_64' };
+  return { sysname: read('ostype'), release: read('osrelease'), version: read('version'), machine: ARCH };
 }
 
 /** The machine with another result of the system call that it is in. */
@@ -257,19 +245,7 @@ function cpuFeatures(machine: MachineState | undefined): CpuFeatures {
   const xstate = machine?.arch === 'x86_64' ? machine.xstate : undefined;
   const cpuinfo = readFileSync('/proc/cpuinfo', 'latin1');
   return {
-    flags: (/^flags\s*:\s*(.*)$/m.exec(cpuinfo)?.[1] ?? '').split(' '),
+    flags: (/^(?:flags|Features)\s*:\s*(.*)$/m.exec(cpuinfo)?.[1] ?? '').split(' '),
     xcr0: xstate === undefined || xstate.length < 472 ? 3n : viewOf(xstate).getBigUint64(464, true),
   };
-}
-
-/** 32-bit code (int 0x80, other registers and frames) would need a restorer of its own. */
-function refuseThreads(threads: readonly Thread[]): Reason[] {
-  return threads.flatMap(({ tid, machine }) => {
-    if (machine.arch !== 'x86_64' || machine.registers.cs === CODE_SEGMENT_64) return [];
-    return {
-      code: 'THREAD_32_BIT',
-      what: `thread ${tid} runs 32-bit code (cs is 0x${machine.registers.cs.toString(16)}, expected 0x33)`,
-      remedy: 'freeze a 64-bit build of the program',
-    };
-  });
 }

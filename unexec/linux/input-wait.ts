@@ -6,45 +6,34 @@
  */
 import { readlinkSync } from 'node:fs';
 import { viewOf } from '../../formats/struct.ts';
+import type { SystemCall } from '../restorer/system-calls.ts';
 import type { ProcessMemory } from './memory.ts';
 import { readProc, readProcNumbers, threadState } from './proc.ts';
 
-/** System calls that wait (asm/unistd_64.h). */
-const NR = {
-  read: 0,
-  poll: 7,
-  readv: 19,
-  select: 23,
-  epoll_wait: 232,
-  pselect6: 270,
-  ppoll: 271,
-  epoll_pwait: 281,
-  epoll_pwait2: 441,
-} as const;
 const POLLIN = 1;
 const EPOLLIN = 1;
 
 /** Whether this call, were it to block, would wait for input on descriptor 0. */
 export function waitsForInput(
   pid: number,
-  nr: number,
+  call: SystemCall | undefined,
   args: readonly bigint[],
   memory: ProcessMemory,
 ): boolean {
   const first = Number(BigInt.asUintN(32, args[0] ?? 0n));
-  switch (nr) {
-    case NR.read:
-    case NR.readv:
+  switch (call) {
+    case 'read':
+    case 'readv':
       return isInput(pid, first);
-    case NR.poll:
-    case NR.ppoll:
+    case 'poll':
+    case 'ppoll':
       return pollSet(memory, args).some(fd => isInput(pid, fd));
-    case NR.select:
-    case NR.pselect6:
+    case 'select':
+    case 'pselect6':
       return readSet(memory, args).some(fd => isInput(pid, fd));
-    case NR.epoll_wait:
-    case NR.epoll_pwait:
-    case NR.epoll_pwait2:
+    case 'epoll_wait':
+    case 'epoll_pwait':
+    case 'epoll_pwait2':
       return epollSet(pid, first).some(fd => isInput(pid, fd));
     default:
       return false;

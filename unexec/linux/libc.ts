@@ -3,8 +3,7 @@
  * calls are synchronous and run on the calling thread, because ptrace belongs to a thread; koffi's
  * asynchronous calls run on another one and must not be used for it.
  *
- * Facts: ptrace(2), process_vm_readv(2), pidfd_getfd(2), kcmp(2), posix_spawn(3); numbers from
- * asm/unistd_64.h (x86-64) and asm-generic/unistd.h (AArch64) of Linux 6.1.
+ * Facts: ptrace(2), process_vm_readv(2), pidfd_getfd(2), kcmp(2), posix_spawn(3).
  *
  * @module
  */
@@ -12,7 +11,9 @@ import { readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { default as Koffi, LibraryHandle } from 'koffi';
 import { UnexecError } from '../errors.ts';
+import { numberOf, type SystemCall } from '../restorer/system-calls.ts';
 import { errnoName } from './errno.ts';
+import { ARCH } from './this-machine.ts';
 
 interface Libc {
   readonly koffi: typeof Koffi;
@@ -64,7 +65,7 @@ function loadLibrary(koffi: typeof Koffi): LibraryHandle {
   try {
     return koffi.load('libc.so.6');
   } catch {
-    return koffi.load('libc.musl-x86_64.so.1');
+    return koffi.load(`libc.musl-${ARCH}.so.1`);
   }
 }
 
@@ -127,45 +128,18 @@ const ioctlRaw = bind<(fd: number, request: bigint, data: Pointer) => number>(
 export const addressOf = (buffer: Uint8Array): bigint =>
   BigInt(libc().koffi.address(buffer) as bigint | number);
 
-/** System calls that have no libc function on every libc we run with (x86-64 numbers). */
-export const SYS = {
-  process_vm_readv: 310,
-  kcmp: 312,
-  get_robust_list: 274,
-  pidfd_open: 434,
-  pidfd_getfd: 438,
-  poll: 7,
-  rt_sigprocmask: 14,
-  tee: 276,
-  pipe2: 293,
-  read: 0,
-  recvfrom: 45,
-  timerfd_gettime: 287,
-  getsockopt: 55,
-  getsockname: 51,
-  getpeername: 52,
-  socket: 41,
-  setsockopt: 54,
-  close: 3,
-  fcntl: 72,
-  tgkill: 234,
-  sched_getattr: 315,
-  sched_getaffinity: 204,
-  ioprio_get: 252,
-  lseek: 8,
-} as const;
-export type SystemCall = keyof typeof SYS;
-
 /** An argument of a system call: a value, or a buffer whose address is passed. */
 export type Argument = number | bigint | Uint8Array;
 
-/** The result of a system call; negative: -errno. */
+/** The result of a system call, also of one that has no libc function; negative: -errno. */
 export function syscall(call: SystemCall, ...args: readonly Argument[]): number {
   const value = (i: number): bigint => {
     const arg = args[i] ?? 0;
     return arg instanceof Uint8Array ? addressOf(arg) : BigInt(arg);
   };
-  const result = Number(syscallRaw(SYS[call], value(0), value(1), value(2), value(3), value(4), value(5)));
+  const result = Number(
+    syscallRaw(numberOf(call, ARCH), value(0), value(1), value(2), value(3), value(4), value(5)),
+  );
   return result === -1 ? -errno() : result;
 }
 

@@ -7,20 +7,24 @@
  * @module
  */
 import { viewOf } from '../../formats/struct.ts';
-import type { X86RegisterName, X86Registers } from '../image.ts';
+import {
+  type ArmState,
+  type MachineState,
+  type RegisterName,
+  stackPointer,
+  type X86State,
+} from '../image.ts';
+import { numberOf } from '../restorer/system-calls.ts';
 import { isMutexOfTid } from '../word-search.ts';
 import type { ProcessMemory } from './memory.ts';
 
-const SYS_futex = 202n;
-/** The registers that survive a call. */
-const PRESERVED: readonly X86RegisterName[] = ['rbx', 'rbp', 'r12', 'r13', 'r14', 'r15'];
 /** The frames of pthread_mutex_lock and of what it calls to wait. */
 const FRAMES_SIZE = 256;
 /** struct __pthread_mutex_s up to and with __kind. */
 const MUTEX_SIZE = 20;
 
 export interface KeptIds {
-  readonly registers: readonly X86RegisterName[];
+  readonly registers: readonly RegisterName[];
   /** Addresses of 32-bit words. */
   readonly words: readonly bigint[];
 }
@@ -28,18 +32,40 @@ export interface KeptIds {
 /** Where a thread that is about to make (again) the call that it waits in keeps its id. */
 export function idsKeptInWait(
   tid: number,
-  registers: X86Registers,
+  machine: MachineState,
   memory: Pick<ProcessMemory, 'bytes'>,
 ): KeptIds {
-  if (registers.rax !== SYS_futex || !isMutex(registers.rdi, memory)) return { registers: [], words: [] };
-  const stack = viewOf(memory.bytes(registers.rsp, FRAMES_SIZE));
+  const { call, word, preserved } = machine.arch === 'x86_64' ? x86Call(machine) : armCall(machine);
+  if (call !== numberOf('futex', machine.arch) || !isMutex(word, memory)) return { registers: [], words: [] };
+  const bottom = stackPointer({ machine });
+  const stack = viewOf(memory.bytes(bottom, FRAMES_SIZE));
   const offsets = Array.from({ length: FRAMES_SIZE / 4 }, (_, i) => i * 4);
   return {
-    registers: PRESERVED.filter(name => registers[name] === BigInt(tid)),
+    registers: preserved.filter(([, value]) => value === BigInt(tid)).map(([name]) => name),
     words: offsets
       .filter(offset => stack.getInt32(offset, true) === tid)
-      .map(offset => registers.rsp + BigInt(offset)),
+      .map(offset => bottom + BigInt(offset)),
   };
+}
+
+/** A system call about to be made, and the registers that survive a call of a function. */
+interface CallRegisters {
+  readonly call: number;
+  /** The first argument. */
+  readonly word: bigint;
+  readonly preserved: readonly (readonly [RegisterName, bigint])[];
+}
+
+function x86Call({ registers }: X86State): CallRegisters {
+  const names = ['rbx', 'rbp', 'r12', 'r13', 'r14', 'r15'] as const;
+  const preserved = names.map(name => [name, registers[name]] as const);
+  return { call: Number(registers.rax), word: registers.rdi, preserved };
+}
+
+function armCall({ registers }: ArmState): CallRegisters {
+  const names = ['x19', 'x20', 'x21', 'x22', 'x23', 'x24', 'x25', 'x26', 'x27', 'x28'] as const;
+  const preserved = names.map(name => [name, registers[name]] as const);
+  return { call: Number(registers.x8), word: registers.x0, preserved };
 }
 
 function isMutex(address: bigint, memory: Pick<ProcessMemory, 'bytes'>): boolean {

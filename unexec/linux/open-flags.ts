@@ -1,9 +1,12 @@
 /**
- * Status flags and access modes of open(2): asm-generic/fcntl.h (x86-64 values).
+ * Status flags and access modes of open(2): asm-generic/fcntl.h, and asm/fcntl.h of aarch64, Linux 6.1.
  *
  * @module
  */
-export const O = {
+import type { Arch } from '../machine-state.ts';
+import { ARCH } from './this-machine.ts';
+
+const GENERIC = {
   RDONLY: 0,
   WRONLY: 1,
   RDWR: 2,
@@ -21,3 +24,13 @@ export const O = {
   PATH: 0o10000000,
   TMPFILE: 0o20000000,
 } as const;
+
+export type OpenFlags = Readonly<Record<keyof typeof GENERIC, number>>;
+
+export const OPEN_FLAGS: Readonly<Record<Arch, OpenFlags>> = {
+  x86_64: GENERIC,
+  aarch64: { ...GENERIC, DIRECTORY: 0o40000, DIRECT: 0o200000 },
+};
+
+/** Those of the machine that we run on. */
+export const O = OPEN_FLAGS[ARCH];

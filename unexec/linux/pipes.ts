@@ -10,13 +10,13 @@ import type { Context } from './descriptors.ts';
 import type { HeldFile } from './held-file.ts';
 import { ioctl, syscall } from './libc.ts';
 import { O } from './open-flags.ts';
+import { eventsOf, POLL } from './poll.ts';
 import { refuse } from './refusal.ts';
 
 const F_SETPIPE_SZ = 1031;
 const F_GETPIPE_SZ = 1032;
 const FIONREAD = 0x541b;
 const SPLICE_F_NONBLOCK = 2;
-const POLLERR_POLLHUP = 0x8 | 0x10;
 
 export function pipe(file: HeldFile, { files }: Context): FileKind {
   const end = canRead(file) ? 'read' : 'write';
@@ -46,12 +46,7 @@ export function hasOtherEnd(file: HeldFile, files: readonly HeldFile[]): boolean
   return ends.some(canRead) && ends.some(canWrite);
 }
 
-function isHungUp(file: HeldFile): boolean {
-  const pollfd = new Uint8Array(8);
-  const view = new DataView(pollfd.buffer);
-  view.setInt32(0, file.own, true);
-  return syscall('poll', pollfd, 1, 0) > 0 && (view.getUint16(6, true) & POLLERR_POLLHUP) !== 0;
-}
+const isHungUp = (file: HeldFile): boolean => (eventsOf(file.own, 0) & (POLL.ERR | POLL.HUP)) !== 0;
 
 /** What waits in a pipe, left there: tee(2) copies it into a pipe of our own. */
 function peekPipe(file: HeldFile, capacity: number): Uint8Array {

@@ -12,7 +12,6 @@ import type { ProcessMemory } from './memory.ts';
 import { readProc } from './proc.ts';
 import type { RemoteThread } from './remote.ts';
 
-const SYS_timer_gettime = 224;
 /** struct itimerspec: it_interval, it_value, each seconds and nanoseconds. */
 const ITIMERSPEC_SIZE = 32;
 /** Low bits of a clock of somebody in particular; above them the complement of a pid, tid or descriptor. */
@@ -41,7 +40,7 @@ export function capturePosixTimers(
       refusals.push(refuseClock(listed.id, clockId));
       continue;
     }
-    main.call(SYS_timer_gettime, listed.id, scratch);
+    main.call('timer_gettime', listed.id, scratch);
     const spec = memory.bytes(scratch, ITIMERSPEC_SIZE);
     dueNow(spec);
     timers.push({ ...listed, clock, spec });

@@ -1,17 +1,16 @@
 /**
- * ptrace(2) requests, events and register layouts. Facts: sys/ptrace.h and asm/ptrace.h of Linux 6.1,
- * `struct user_regs_struct` of sys/user.h (x86-64).
+ * ptrace(2) requests and events. Facts: sys/ptrace.h and asm/ptrace.h of Linux 6.1.
  *
  * @module
  */
 import { UnexecError } from '../errors.ts';
-import { X86_REGISTER_NAMES, type X86RegisterName, type X86Registers } from '../image.ts';
 import { ERRNO, errnoName } from './errno.ts';
 import { addressOf, ptrace, ptraceWith } from './libc.ts';
 
 export const PTRACE = {
   CONT: 7,
   SINGLESTEP: 9,
+  /** GETREGS and SETREGS: x86-64 only. */
   GETREGS: 12,
   SETREGS: 13,
   DETACH: 17,
@@ -19,6 +18,7 @@ export const PTRACE = {
   GETEVENTMSG: 0x4201,
   GETSIGINFO: 0x4202,
   GETREGSET: 0x4204,
+  SETREGSET: 0x4205,
   SEIZE: 0x4206,
   INTERRUPT: 0x4207,
   LISTEN: 0x4208,
@@ -51,11 +51,6 @@ export const PTRACE_O = {
   EXITKILL: 1 << 20,
 } as const;
 
-/** Core note type of the XSAVE area (elf.h). */
-export const NT_X86_XSTATE = 0x202;
-
-const REGISTERS_SIZE = X86_REGISTER_NAMES.length * 8;
-
 /** A ptrace request that must succeed. @throws UnexecError `PROCESS_GONE` or `PTRACE_FAILED` */
 export function must(what: string, tid: number, result: number): number {
   if (result >= 0) return result;
@@ -65,35 +60,28 @@ export function must(what: string, tid: number, result: number): number {
   throw new UnexecError('PTRACE_FAILED', `thread ${tid} cannot be ${what}: ${errnoName(result)}`);
 }
 
-/** The general registers of a stopped thread. */
-export function getRegisters(tid: number): X86Registers {
-  const buffer = new Uint8Array(REGISTERS_SIZE);
-  must('read (registers)', tid, ptraceWith(PTRACE.GETREGS, tid, 0, buffer));
-  const view = new DataView(buffer.buffer);
-  const registers: Partial<Record<X86RegisterName, bigint>> = {};
-  for (const [i, name] of X86_REGISTER_NAMES.entries()) registers[name] = view.getBigUint64(i * 8, true);
-  return registers as X86Registers;
+/** Room for a register set: AMX has 11 KiB, the widest SVE 9. */
+const REGISTER_SET_ROOM = 32768;
+
+/** A register set by its core note type (NT_*, elf.h), or undefined where kernel or CPU have none. */
+export function getRegisterSet(tid: number, type: number, room = REGISTER_SET_ROOM): Uint8Array | undefined {
+  const data = new Uint8Array(room);
+  const iovec = iovecOf(data);
+  if (ptraceWith(PTRACE.GETREGSET, tid, type, iovec) < 0) return undefined;
+  return data.slice(0, Number(new DataView(iovec.buffer).getBigUint64(8, true)));
 }
 
-export function setRegisters(tid: number, registers: X86Registers): void {
-  const buffer = new Uint8Array(REGISTERS_SIZE);
-  const view = new DataView(buffer.buffer);
-  for (const [i, name] of X86_REGISTER_NAMES.entries()) view.setBigUint64(i * 8, registers[name], true);
-  must('written (registers)', tid, ptraceWith(PTRACE.SETREGS, tid, 0, buffer));
+export function setRegisterSet(tid: number, type: number, data: Uint8Array): void {
+  must('written (registers)', tid, ptraceWith(PTRACE.SETREGSET, tid, type, iovecOf(data)));
 }
 
-/**
- * A register set by its core note type, or undefined where the kernel has none.
- * The buffer is large enough for AMX (11 KiB).
- */
-export function getRegisterSet(tid: number, type: number): Uint8Array | undefined {
-  const data = new Uint8Array(32768);
+/** struct iovec: base, length. */
+function iovecOf(data: Uint8Array): Uint8Array<ArrayBuffer> {
   const iovec = new Uint8Array(16);
   const view = new DataView(iovec.buffer);
   view.setBigUint64(0, addressOf(data), true);
   view.setBigUint64(8, BigInt(data.length), true);
-  if (ptraceWith(PTRACE.GETREGSET, tid, type, iovec) < 0) return undefined;
-  return data.slice(0, Number(view.getBigUint64(8, true)));
+  return iovec;
 }
 
 export function getSignalMask(tid: number): bigint {

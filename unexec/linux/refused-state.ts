@@ -11,8 +11,8 @@ import { ptraceWith, syscall } from './libc.ts';
 import { readChildren, readProc, readProcLink, readStatus } from './proc.ts';
 import { PTRACE } from './ptrace.ts';
 import type { RemoteThread } from './remote.ts';
+import { ARCH } from './this-machine.ts';
 
-const SYS_modify_ldt = 154;
 const KCMP_FILES = 2;
 const KCMP_FS = 3;
 /** struct ptrace_sud_config: mode, selector, offset, len. */
@@ -107,7 +107,7 @@ const refuseCwd = (cwd: string): Reason => ({
 
 /** Segments of modify_ldt(2). `scratch`: writable memory of the process, 16 bytes. */
 export function refuseSegments(main: RemoteThread, scratch: bigint): Reason[] {
-  if (main.call(SYS_modify_ldt, 0, scratch, 16) <= 0n) return [];
+  if (ARCH !== 'x86_64' || main.call('modify_ldt', 0, scratch, 16) <= 0n) return [];
   return [
     {
       code: 'SEGMENTS',

@@ -9,56 +9,51 @@
  * @module
  */
 import { UnexecError } from '../errors.ts';
-import type { X86Registers } from '../image.ts';
+import type { MachineState } from '../machine-state.ts';
+import { numberOf, type SystemCall } from '../restorer/system-calls.ts';
+import type { RegisterFile } from './arch/register-file.ts';
+import { ARCHITECTURE } from './arch.ts';
 import { ptrace, waitpid } from './libc.ts';
-import { getRegisters, getSignalMask, must, PTRACE, setRegisters, setSignalMask } from './ptrace.ts';
+import { getSignalMask, must, PTRACE, setSignalMask } from './ptrace.ts';
 import { decodeStop, type Stop } from './stop.ts';
+import { ARCH } from './this-machine.ts';
 
 const WALL = 0x40000000;
-const NO_SYSTEM_CALL = 0xffff_ffff_ffff_ffffn;
 
 /** A stopped thread that is made to call. */
 export class RemoteThread {
   readonly tid: number;
   /** Registers and mask as the thread stopped with them. */
-  readonly registers: X86Registers;
+  readonly registers: RegisterFile;
+  readonly machine: MachineState;
   readonly signalMask: bigint;
   readonly #instruction: bigint;
 
-  /** `instruction`: address of a `syscall` instruction in the process. */
+  /** `instruction`: address in the process of one that makes a system call. */
   constructor(tid: number, instruction: bigint) {
     this.tid = tid;
     this.#instruction = instruction;
-    this.registers = getRegisters(tid);
+    this.registers = ARCHITECTURE.getRegisters(tid);
+    this.machine = ARCHITECTURE.machineState(tid, this.registers);
     this.signalMask = getSignalMask(tid);
     setSignalMask(tid, 0xffff_ffff_ffff_ffffn);
   }
 
   /** The result of the system call; negative: -errno. */
-  call(nr: number, ...args: readonly (bigint | number)[]): bigint {
-    const arg = (i: number): bigint => BigInt.asUintN(64, BigInt(args[i] ?? 0));
-    const registers = {
-      ...this.registers,
-      rax: BigInt(nr),
-      rdi: arg(0),
-      rsi: arg(1),
-      rdx: arg(2),
-      r10: arg(3),
-      r8: arg(4),
-      r9: arg(5),
-      rip: this.#instruction,
-      orig_rax: NO_SYSTEM_CALL,
-    };
+  call(name: SystemCall, ...args: readonly (bigint | number)[]): bigint {
+    const values = args.map(arg => BigInt.asUintN(64, BigInt(arg)));
+    const nr = numberOf(name, ARCH);
+    const registers = ARCHITECTURE.atSystemCall(this.registers, this.#instruction, nr, values);
     let entered = false;
     // A SIGSTOP sent from outside cannot be blocked, and an interrupt may still be on its way: dropped,
     // and the call begun again.
     for (let tries = 0; tries < 10; tries++) {
-      if (!entered) setRegisters(this.tid, registers);
+      if (!entered) ARCHITECTURE.setRegisters(this.tid, registers);
       const stop = this.#toNextStop();
       if (entered && stop.type === 'syscall-exit') return stop.result;
       entered ||= stop.type === 'syscall-entry';
     }
-    throw new UnexecError('PTRACE_FAILED', `thread ${this.tid} does not make system call ${nr}`);
+    throw new UnexecError('PTRACE_FAILED', `thread ${this.tid} does not make system call ${name}`);
   }
 
   #toNextStop(): Stop {
@@ -72,7 +67,8 @@ export class RemoteThread {
 
   /** Puts registers and signal mask back. */
   end(): void {
-    setRegisters(this.tid, this.registers);
+    ARCHITECTURE.setRegisters(this.tid, this.registers);
+    ARCHITECTURE.afterCalls(this.tid, this.machine);
     setSignalMask(this.tid, this.signalMask);
   }
 }

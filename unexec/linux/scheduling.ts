@@ -10,7 +10,6 @@ import type { Scheduling } from '../image.ts';
 import { syscall } from './libc.ts';
 import type { RemoteThread } from './remote.ts';
 
-const SYS_prctl = 157;
 const PR_GET_TIMERSLACK = 30;
 /** SCHED_ATTR_SIZE_VER0: all but the clamps of utilisation. */
 const SCHED_ATTR_SIZE = 48;
@@ -22,7 +21,7 @@ const USUAL_SLACK = 50_000n;
 /** What the thread has that a thread of ours has not. */
 export function captureScheduling(remote: RemoteThread): Scheduling {
   const { tid } = remote;
-  const slack = remote.call(SYS_prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0);
+  const slack = remote.call('prctl', PR_GET_TIMERSLACK, 0, 0, 0, 0);
   return {
     attributes: unlike(schedulingAttributes(tid), schedulingAttributes(0)),
     affinity: unlike(cpuSet(tid), cpuSet(0)),

@@ -9,6 +9,7 @@ import type { FileKind } from '../image.ts';
 import type { Context } from './descriptors.ts';
 import { type HeldFile, infoOf } from './held-file.ts';
 import { syscall } from './libc.ts';
+import { eventsOf, POLL } from './poll.ts';
 import { leaveOut, refuse } from './refusal.ts';
 import { changedOptions, getOption } from './socket-options.ts';
 import { type UnixSocket, unixSocket } from './unix-diag.ts';
@@ -32,7 +33,6 @@ const TCP_INFO = 11;
 const TCP_INFO_SIZE = 104;
 const TCP_STATE = { CLOSE: 7, LISTEN: 10 } as const;
 const SHUT_BOTH = 3;
-const POLLIN = 1;
 /** Kernels cap it at net.core.somaxconn (4096); the real one of a unix socket is not told. */
 const UNIX_BACKLOG = 4096;
 
@@ -80,11 +80,7 @@ export function socket(file: HeldFile, { files, options }: Context): FileKind {
 /** What waits at a listening or unconnected socket came from outside, and would be lost. */
 function somethingWaits(file: HeldFile, { listening, socketType }: SocketFacts): boolean {
   if (!listening && socketType !== SOCK_DGRAM) return false;
-  const pollfd = new Uint8Array(8);
-  const view = new DataView(pollfd.buffer);
-  view.setInt32(0, file.own, true);
-  view.setInt16(4, POLLIN, true);
-  return syscall('poll', pollfd, 1, 0) > 0 && (view.getInt16(6, true) & POLLIN) !== 0;
+  return (eventsOf(file.own, POLL.IN) & POLL.IN) !== 0;
 }
 
 function connectionNoun({ domain, protocol, socketType }: SocketFacts): string {

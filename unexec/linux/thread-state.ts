@@ -1,41 +1,31 @@
 /**
  * The state of one stopped thread, made ready to go on somewhere else: an interrupted system call is
- * made again, a restartable sequence is aborted. Facts: rseq(2) (linux/rseq.h), signal(7)
- * («Interruption of system calls»), arch/x86/kernel/signal.c of Linux 6.1.
+ * made again, a restartable sequence is aborted. Facts: rseq(2) (linux/rseq.h).
  *
  * @module
  */
 
 import { viewOf } from '../../formats/struct.ts';
-import type { AltStack, Rseq, Thread, X86Registers } from '../image.ts';
+import {
+  type AltStack,
+  type MachineState,
+  programCounter,
+  type Rseq,
+  type Thread,
+  threadPointer,
+  withProgramCounter,
+} from '../image.ts';
+import { ARCHITECTURE } from './arch.ts';
 import { ptraceWith, syscall } from './libc.ts';
 import { idsKeptInWait } from './lock-wait.ts';
 import type { ProcessMemory } from './memory.ts';
 import { readProc } from './proc.ts';
-import { getRegisterSet, getSignalInfo, NT_X86_XSTATE, PTRACE, peekPendingSignals } from './ptrace.ts';
+import { getSignalInfo, PTRACE, peekPendingSignals } from './ptrace.ts';
 import type { RemoteThread } from './remote.ts';
 import { captureScheduling } from './scheduling.ts';
 import { SIGNAL, type Stop } from './stop.ts';
 
-const SYS_sigaltstack = 131;
-const SYS_prctl = 157;
 const PR_GET_TID_ADDRESS = 40;
-const NO_SYSTEM_CALL = 0xffff_ffff_ffff_ffffn;
-/** Length of the `syscall` instruction. */
-const SYSCALL_LENGTH = 2n;
-/** Offset of `tid` in musl's struct pthread (since 1.1.20), which keeps it elsewhere than glibc. */
-const MUSL_TID = 0x30n;
-
-const SYS_restart_syscall = 219n;
-/** Calls that restart_syscall(2) continues: poll, nanosleep, futex, clock_nanosleep. */
-const CONTINUED: ReadonlySet<number> = new Set([7, 35, 202, 230]);
-const SYSCALL = Buffer.of(0x0f, 0x05);
-const MOV_EAX = 0xb8;
-/** Bytes before a `syscall` instruction that are searched for the load of its number. */
-const LOOK_BACK = 48;
-
-/** Results that mean «make the call again» when no handler ran: ERESTARTSYS, NOINTR, NOHAND, RESTARTBLOCK. */
-const RESTART = new Set([-512n, -513n, -514n, -516n]);
 
 /** Reads a stopped thread. `scratch`: writable memory of the process, 64 bytes that may be overwritten. */
 export function captureThread(
@@ -52,61 +42,23 @@ export function captureThread(
   if (stop.type === 'signal' && stop.signal !== SIGNAL.SIGSTOP && stop.signal !== SIGNAL.SIGTRAP) {
     pending.unshift(getSignalInfo(tid));
   }
-  const registers = abortSequence(restartSystemCall(remote.registers, memory), rseq, memory);
-  const kept = idsKeptInWait(tid, registers, memory);
+  const interrupted = ARCHITECTURE.goingOn(remote.machine, memory);
+  const machine = abortSequence(interrupted, rseq, memory);
+  const kept = idsKeptInWait(tid, machine, memory);
   return {
     tid,
     name: readProc(`/proc/${pid}/task/${tid}/comm`).replace(/\n$/, ''),
-    machine: {
-      arch: 'x86_64',
-      registers,
-      xstate: getRegisterSet(tid, NT_X86_XSTATE) ?? new Uint8Array(),
-    },
+    machine,
     signalMask: remote.signalMask,
     altStack: readAltStack(remote, memory, scratch),
     clearTid,
     robustList: readRobustList(tid),
     rseq,
     scheduling: captureScheduling(remote),
-    tidWords: [...tidWords(tid, clearTid, remote.registers.fs_base, memory), ...kept.words],
+    tidWords: [...tidWords(tid, clearTid, threadPointer({ machine }), memory), ...kept.words],
     tidRegisters: kept.registers,
     pendingSignals: pending,
   };
-}
-
-/**
- * An interrupted call is made again from its start: the kernel's own way for most, and better than
- * EINTR for those that it would continue (a sleep): no program expects EINTR when no handler ran.
- */
-export function restartSystemCall(
-  registers: X86Registers,
-  memory: Pick<ProcessMemory, 'bytes'>,
-): X86Registers {
-  const interrupted = BigInt.asIntN(64, registers.orig_rax) >= 0n;
-  const again = interrupted && RESTART.has(BigInt.asIntN(64, registers.rax));
-  const rip = again ? registers.rip - SYSCALL_LENGTH : registers.rip;
-  const rax = again ? registers.orig_rax : registers.rax;
-  return {
-    ...registers,
-    rax: rax === SYS_restart_syscall ? continuedCall(rip, memory) : rax,
-    rip,
-    orig_rax: NO_SYSTEM_CALL,
-  };
-}
-
-/**
- * A call that was interrupted once already is on its way as restart_syscall(2), which means nothing to
- * another process. Its arguments are still in their registers; its number is in the instruction that
- * loaded it (`mov eax, imm32`: b8 and the number), a few bytes before the `syscall` that it stands at.
- */
-function continuedCall(rip: bigint, memory: Pick<ProcessMemory, 'bytes'>): bigint {
-  const code = Buffer.from(memory.bytes(rip - BigInt(LOOK_BACK), LOOK_BACK + SYSCALL.length));
-  if (!code.subarray(LOOK_BACK).equals(SYSCALL)) return SYS_restart_syscall;
-  for (let at = LOOK_BACK - 5; at >= 0; at--) {
-    const nr = code.readUInt32LE(at + 1);
-    if (code[at] === MOV_EAX && CONTINUED.has(nr)) return BigInt(nr);
-  }
-  return SYS_restart_syscall; // it sees EINTR
 }
 
 /** struct ptrace_rseq_configuration: rseq_abi_pointer, rseq_abi_size, signature, flags. */
@@ -121,22 +73,24 @@ function readRseq(tid: number): Rseq | undefined {
 
 /** Inside a critical section the thread goes on at its abort handler, as after any preemption. */
 export function abortSequence(
-  registers: X86Registers,
+  machine: MachineState,
   rseq: Rseq | undefined,
   memory: Pick<ProcessMemory, 'bytes'>,
-): X86Registers {
-  if (rseq === undefined) return registers;
+): MachineState {
+  if (rseq === undefined) return machine;
   const section = viewOf(memory.bytes(rseq.address + 8n, 8)).getBigUint64(0, true);
-  if (section === 0n) return registers;
+  if (section === 0n) return machine;
   const view = viewOf(memory.bytes(section, 32));
   const start = view.getBigUint64(8, true);
   const length = view.getBigUint64(16, true);
-  const inside = registers.rip >= start && registers.rip < start + length;
-  return inside ? { ...registers, rip: view.getBigUint64(24, true) } : registers;
+  const at = programCounter({ machine });
+  return at >= start && at < start + length
+    ? withProgramCounter(machine, view.getBigUint64(24, true))
+    : machine;
 }
 
 function readAltStack(remote: RemoteThread, memory: ProcessMemory, scratch: bigint): AltStack {
-  remote.call(SYS_sigaltstack, 0, scratch);
+  remote.call('sigaltstack', 0, scratch);
   const view = viewOf(memory.bytes(scratch, 24));
   return {
     sp: view.getBigUint64(0, true),
@@ -147,7 +101,7 @@ function readAltStack(remote: RemoteThread, memory: ProcessMemory, scratch: bigi
 
 /** Needs CONFIG_CHECKPOINT_RESTORE; without it the thread is taken to have none. */
 function readClearTid(remote: RemoteThread, memory: ProcessMemory, scratch: bigint): bigint {
-  if (remote.call(SYS_prctl, PR_GET_TID_ADDRESS, scratch) < 0n) return 0n;
+  if (remote.call('prctl', PR_GET_TID_ADDRESS, scratch) < 0n) return 0n;
   return viewOf(memory.bytes(scratch, 8)).getBigUint64(0, true);
 }
 
@@ -159,8 +113,8 @@ function readRobustList(tid: number): bigint {
 }
 
 /** glibc keeps its cached tid where it has the kernel clear it; musl at a fixed place of its own. */
-function tidWords(tid: number, clearTid: bigint, fsBase: bigint, memory: ProcessMemory): bigint[] {
+function tidWords(tid: number, clearTid: bigint, pointer: bigint, memory: ProcessMemory): bigint[] {
   const holdsTid = (address: bigint): boolean => viewOf(memory.bytes(address, 4)).getUint32(0, true) === tid;
-  const candidates = [clearTid, fsBase === 0n ? 0n : fsBase + MUSL_TID];
+  const candidates = [clearTid, pointer === 0n ? 0n : pointer + ARCHITECTURE.muslTid];
   return candidates.filter(address => address !== 0n && holdsTid(address));
 }

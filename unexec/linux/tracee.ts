@@ -7,24 +7,24 @@
  */
 import { setImmediate as immediate, setTimeout as sleep } from 'node:timers/promises';
 import { UnexecError } from '../errors.ts';
+import { ARCHITECTURE, type WaitingCall } from './arch.ts';
 import { ERRNO, errnoName } from './errno.ts';
 import { ptrace, waitpid } from './libc.ts';
 import { threadState } from './proc.ts';
-import { getRegisters, must, PTRACE, setRegisters } from './ptrace.ts';
+import { PTRACE } from './ptrace.ts';
 import { decodeStop, SIGNAL, type Stop } from './stop.ts';
 
 /** How long a wait for stops lasts before it is looked at what may have come to pass without one. */
 const STOP_CHECK_MILLISECONDS = 50;
 const WNOHANG = 1;
 const WALL = 0x40000000;
-const NO_SYSTEM_CALL = 0xffff_ffff_ffff_ffffn;
-/** Length of the `syscall` instruction. */
-const SYSCALL_LENGTH = 2n;
 
 interface TracedThread {
   readonly tid: number;
   /** The stop that it stands in; undefined while it runs. */
   stop: Stop | undefined;
+  /** The call that it waited in when it was interrupted, where the machine does not tell that afterwards. */
+  waitedIn?: WaitingCall | undefined;
 }
 
 /** How a stopped thread goes on. */
@@ -120,23 +120,11 @@ export class Tracee {
     ptrace(PTRACE.LISTEN, tid, 0, 0);
   }
 
-  /**
-   * A thread that stands at the entry of a system call does not make it: its registers become those
-   * from before the call, so that it makes it when it goes on.
-   */
-  cancelSyscall(tid: number, nr: number): void {
-    const registers = getRegisters(tid);
-    setRegisters(tid, { ...registers, orig_rax: NO_SYSTEM_CALL });
-    must('stepped', tid, ptrace(PTRACE.SYSCALL, tid, 0, 0));
-    waitpid(tid, WALL);
-    setRegisters(tid, {
-      ...registers,
-      rax: BigInt(nr),
-      rip: registers.rip - SYSCALL_LENGTH,
-      orig_rax: NO_SYSTEM_CALL,
-    });
+  /** A thread that is about to make a system call does not make it now: it will, when it goes on. */
+  leaveSystemCall(tid: number): void {
     const thread = this.threads.get(tid);
-    if (thread !== undefined) thread.stop = { type: 'interrupted', tid };
+    if (thread?.stop === undefined || !ARCHITECTURE.leaveSystemCall(tid, thread.stop)) return;
+    thread.stop = { type: 'interrupted', tid };
   }
 
   /** A forked child is none of ours: it goes on untraced. It stands in its first stop, or soon will. */
@@ -160,6 +148,7 @@ export class Tracee {
       this.#requireMainThread();
       for (const thread of this.threads.values()) {
         if (thread.stop !== undefined || interrupted.has(thread.tid)) continue;
+        thread.waitedIn = ARCHITECTURE.callOf(this.pid, thread.tid);
         ptrace(PTRACE.INTERRUPT, thread.tid, 0, 0);
         interrupted.add(thread.tid);
       }

@@ -5,22 +5,23 @@
  *
  * @module
  */
-import { getRegisters, setRegisters } from './ptrace.ts';
+import { ARCHITECTURE } from './arch.ts';
+import { ProcessMemory } from './memory.ts';
 import type { Tracee } from './tracee.ts';
-
-const EINTR = -4n;
-/** «Make the call again unless a handler runs; then EINTR» (linux/errno.h): the kernel decides when it goes on. */
-const ERESTARTNOHAND = -514n;
-/** Its descriptor is closed even where it fails. */
-const SYS_close = 3n;
 
 /** Lets calls that failed because their threads were stopped be made again. The threads stand. */
 export function undoInterruption(tracee: Tracee): void {
-  for (const { tid, stop } of tracee.threads.values()) {
+  for (const { tid, stop, waitedIn } of tracee.threads.values()) {
     if (stop?.type !== 'interrupted' && stop?.type !== 'group-stop') continue;
-    const registers = getRegisters(tid);
-    const nr = BigInt.asIntN(64, registers.orig_rax);
-    if (nr < 0n || nr === SYS_close || BigInt.asIntN(64, registers.rax) !== EINTR) continue;
-    setRegisters(tid, { ...registers, rax: BigInt.asUintN(64, ERESTARTNOHAND) });
+    ARCHITECTURE.undoInterruption(tid, waitedIn, (address, length) => codeOf(tracee.pid, address, length));
+  }
+}
+
+function codeOf(pid: number, address: bigint, length: number): Uint8Array {
+  const memory = new ProcessMemory(pid);
+  try {
+    return memory.bytes(address, length);
+  } finally {
+    memory.close();
   }
 }

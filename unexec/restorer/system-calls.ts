@@ -83,7 +83,7 @@ const NUMBERS = {
   futex_waitv: [449, 449], set_mempolicy_home_node: [450, 450],
   mseal: [462, 462],
   // Of one architecture only.
-  arch_prctl: [158, undefined],
+  arch_prctl: [158, undefined], modify_ldt: [154, undefined], poll: [7, undefined], select: [23, undefined], epoll_wait: [232, undefined],
 } as const satisfies Readonly<Record<string, readonly [number, number | undefined]>>;
 
 export type SystemCall = keyof typeof NUMBERS;

@@ -15,7 +15,6 @@ import { PTRACE } from '../linux/ptrace.ts';
 import { nameRegions } from '../linux/regions.ts';
 import { RemoteThread } from '../linux/remote.ts';
 
-const SYS_prctl = 157;
 const PR_SET_MM = 35;
 const PR_SET_MM_MAP = 14;
 const HUGE_PAGE = 2n << 20n;
@@ -53,7 +52,7 @@ export function alignHeap(pid: number): void {
     const overwritten = memory.bytes(scratch, map.length);
     const remote = new RemoteThread(pid, findSyscallInstruction(regions, memory));
     memory.write(scratch, map);
-    remote.call(SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, scratch, map.length, 0);
+    remote.call('prctl', PR_SET_MM, PR_SET_MM_MAP, scratch, map.length, 0);
     remote.end();
     memory.write(scratch, overwritten);
   } finally {

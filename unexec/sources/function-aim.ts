@@ -10,11 +10,11 @@ import { STT } from '../../formats/elf/index.ts';
 import { UnexecError } from '../errors.ts';
 import { type FreezePoint, freezePointText } from '../freeze-point.ts';
 import type { Module } from '../image.ts';
+import { ARCHITECTURE } from '../linux/arch.ts';
 import type { Breakpoints } from '../linux/breakpoints.ts';
 import type { ProcessMemory } from '../linux/memory.ts';
 import { findModules } from '../linux/modules.ts';
 import { parseSmaps, readAuxv, readProc } from '../linux/proc.ts';
-import { getRegisters } from '../linux/ptrace.ts';
 import { findSymbol } from '../module-symbols.ts';
 
 const AT_ENTRY = 9;
@@ -55,7 +55,7 @@ export class FunctionAim {
     if (address === this.#target) return true;
     if (address === this.#startMain) {
       this.#breakpoints.remove(address);
-      this.#aim(getRegisters(tid).rdi);
+      this.#aim(ARCHITECTURE.firstArgument(ARCHITECTURE.getRegisters(tid)));
     } else if (address === this.#linkMap) {
       this.#breakpoints.stepOver(tid, address);
       this.#aimAtSymbol();

@@ -14,11 +14,11 @@ import { readlinkSync, realpathSync, statSync } from 'node:fs';
 import { STT } from '../../formats/elf/index.ts';
 import { UnexecError } from '../errors.ts';
 import { endOf, type Module, type Region } from '../image.ts';
+import { ARCHITECTURE } from '../linux/arch.ts';
 import { callFunction } from '../linux/call-function.ts';
 import { ProcessMemory } from '../linux/memory.ts';
 import { findModules } from '../linux/modules.ts';
 import { parseSmaps, readAuxv, readProc, readProcNumbers, readStat } from '../linux/proc.ts';
-import { getRegisters } from '../linux/ptrace.ts';
 import { nameRegions } from '../linux/regions.ts';
 import { runFacts } from '../linux/run-facts.ts';
 import type { Tracee } from '../linux/tracee.ts';
@@ -95,7 +95,7 @@ export async function loadLibrary(library: string, options: LoadOptions): Promis
     await runToFreezePoint(tracee, { type: 'main' }).catch((cause: unknown) => {
       throw notLoaded(path, cause);
     });
-    const main = getRegisters(tracee.pid).rip;
+    const main = ARCHITECTURE.programCounter(ARCHITECTURE.getRegisters(tracee.pid));
     memory = new ProcessMemory(tracee.pid);
     const modules = readModules(tracee.pid, memory);
     const module = libraryIn(modules, path);
@@ -238,8 +238,11 @@ function standing(
       regions,
       modules,
       threads: threads.map(tid => {
-        const { rsp, fs_base } = getRegisters(tid);
-        return { stackPointer: rsp, threadPointer: fs_base };
+        const registers = ARCHITECTURE.getRegisters(tid);
+        return {
+          stackPointer: ARCHITECTURE.stackPointer(registers),
+          threadPointer: ARCHITECTURE.threadPointer(tid, registers),
+        };
       }),
       layout: { startBrk, brk: endOfHeap(regions, startBrk) },
       memory,

@@ -6,18 +6,24 @@
  */
 import { viewOf } from '../../formats/struct.ts';
 import type { ProcessMemory } from '../linux/memory.ts';
+import type { SystemCall } from '../restorer/system-calls.ts';
 
-/** System calls that write (asm/unistd_64.h). */
-const NR = { write: 1, pwrite64: 18, writev: 20, sendto: 44, pwritev: 296, pwritev2: 328 } as const;
-const VECTORS: ReadonlySet<number> = new Set([NR.writev, NR.pwritev, NR.pwritev2]);
-const WRITES: ReadonlySet<number> = new Set(Object.values(NR));
+const VECTORS: ReadonlySet<string> = new Set<SystemCall>(['writev', 'pwritev', 'pwritev2']);
+const WRITES: ReadonlySet<string> = new Set<SystemCall>([
+  'write',
+  'pwrite64',
+  'writev',
+  'sendto',
+  'pwritev',
+  'pwritev2',
+]);
 /** Bytes read from the process at once. */
 const CHUNK = 1 << 20;
 /** IOV_MAX (linux/uio.h). */
 const MOST_VECTORS = 1024;
 
 export interface Call {
-  readonly nr: number;
+  readonly name: SystemCall | undefined;
   readonly args: readonly bigint[];
 }
 
@@ -31,20 +37,21 @@ export class OutputSearch {
   }
 
   /** Whether this call may write what is looked for. */
-  follows({ nr, args: [fd] }: Call): boolean {
-    return WRITES.has(nr) && (fd === 1n || fd === 2n);
+  follows({ name, args: [fd] }: Call): boolean {
+    return name !== undefined && WRITES.has(name) && (fd === 1n || fd === 2n);
   }
 
   /** Whether the text is complete with the `written` bytes of this call. */
   completes(
-    { nr, args: [fd = 0n, address = 0n, count = 0n] }: Call,
+    { name, args: [fd = 0n, address = 0n, count = 0n] }: Call,
     written: bigint,
     memory: ProcessMemory,
   ): boolean {
     if (written <= 0n) return false;
-    const pieces = VECTORS.has(nr)
-      ? vectors(memory, address, Number(count))
-      : [{ address, length: Number(written) }];
+    const pieces =
+      name !== undefined && VECTORS.has(name)
+        ? vectors(memory, address, Number(count))
+        : [{ address, length: Number(written) }];
     let left = Number(written);
     for (const piece of pieces) {
       const length = Math.min(piece.length, left);

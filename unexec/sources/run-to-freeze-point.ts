@@ -12,14 +12,15 @@ import { allThreadsSleep, waitsForInput } from '../linux/input-wait.ts';
 import { ProcessMemory } from '../linux/memory.ts';
 import { readProcLink } from '../linux/proc.ts';
 import { SIGNAL, type Stop } from '../linux/stop.ts';
+import { ARCH } from '../linux/this-machine.ts';
 import type { Tracee } from '../linux/tracee.ts';
 import { undoInterruption } from '../linux/undo-interruption.ts';
+import { nameOfCall } from '../restorer/system-calls.ts';
 import { FunctionAim } from './function-aim.ts';
 import { type Call, OutputSearch } from './output-search.ts';
 
 /** prctl(2) option of a freeze request: 'UNEX' (unexec.h). */
 const REQUEST = 0x554e4558n;
-const SYS = { prctl: 157, inotify_add_watch: 254 } as const;
 /** A program that made no system call for this long, and sleeps, has nothing else to do. */
 const IDLE_MILLISECONDS = 10;
 
@@ -259,16 +260,17 @@ class Run {
 
   #onEntry(tid: number, nr: number, args: readonly bigint[]): Reached | undefined {
     this.#syscalls++;
+    const name = nameOfCall(nr, ARCH);
     if (this.#point.type === 'syscall' && this.#syscalls >= this.#point.count)
       return this.#reached(tid, 'syscall');
     if (
-      (nr === SYS.prctl && args[0] === REQUEST && this.#wantsRequest) ||
-      this.#output?.follows({ nr, args }) === true
+      (name === 'prctl' && args[0] === REQUEST && this.#wantsRequest) ||
+      this.#output?.follows({ name, args }) === true
     ) {
-      this.#calls.set(tid, { nr, args });
-    } else if (nr === SYS.inotify_add_watch) {
+      this.#calls.set(tid, { name, args });
+    } else if (name === 'inotify_add_watch') {
       this.#watchedPaths.add(this.#absolute(this.#string(args[1] ?? 0n)));
-    } else if (this.#wantsInput && waitsForInput(this.#tracee.pid, nr, args, this.#memory)) {
+    } else if (this.#wantsInput && waitsForInput(this.#tracee.pid, name, args, this.#memory)) {
       this.#inputWaits.add(tid);
     }
     return this.#goOn(tid);
@@ -278,7 +280,7 @@ class Run {
     this.#inputWaits.delete(tid);
     const call = this.#calls.get(tid);
     this.#calls.delete(tid);
-    if (call?.nr === SYS.prctl) return this.#reached(tid, 'request', call.args[1] ?? 0n);
+    if (call?.name === 'prctl') return this.#reached(tid, 'request', call.args[1] ?? 0n);
     if (call !== undefined && this.#output?.completes(call, result, this.#memory) === true)
       return this.#reached(tid, 'output');
     return this.#goOn(tid);

@@ -32,7 +32,6 @@ import { ZEROED_X86_64 } from './x86_64.ts';
 
 /** Where the functions of x86_64.S are, and what they call. */
 const OFFSETS = { malloc: 0x00, realloc: 0x20, calloc: 0xc0, free: 0xc8 } as const;
-const SYS_mmap = 9;
 const PROT_READ_EXEC = 5;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
 const PAGE = 4096;
@@ -145,7 +144,7 @@ function boundWords(
 function mapCode(pid: number, memory: ProcessMemory): bigint {
   const regions = nameRegions(parseSmaps(readProc(`/proc/${pid}/smaps`)), []);
   const remote = new RemoteThread(pid, findSyscallInstruction(regions, memory));
-  const code = remote.call(SYS_mmap, 0, PAGE, PROT_READ_EXEC, MAP_PRIVATE_ANONYMOUS, -1, 0);
+  const code = remote.call('mmap', 0, PAGE, PROT_READ_EXEC, MAP_PRIVATE_ANONYMOUS, -1, 0);
   remote.end();
   return code;
 }

@@ -41,7 +41,12 @@ test('threadStackZone() takes the bounds from struct pthread', t => {
 test('threadStackZone() finds the struct pthread that ends at the thread pointer, as on aarch64', t => {
   const bounds = [0x12000n, 0xe000n, 0x1000n, 0x1000n];
   const words = Object.fromEntries(bounds.map((word, i) => [Number(fs_base) - 0x100 + 8 * i, word]));
-  t.deepEqual(find([guard, rw], words, 0x1f000n), { ...whole, base: 0x12000n, size: 0xe000 });
+  t.deepEqual(find([guard, rw], words, 0x1f000n), {
+    ...whole,
+    base: 0x12000n,
+    size: 0xe000,
+    highWater: 0xe000,
+  });
 });
 
 test('threadStackZone() separates a stack from what the kernel has merged with it', t => {
