@@ -439,6 +439,8 @@ export type FileKind =
       /** -1: not listening. */
       readonly backlog: number;
       readonly options: readonly SocketOption[];
+      /** Multicast groups, each as the option that joins it. */
+      readonly memberships: readonly Membership[];
     }
   /** Replaced by the end of a socket pair whose other end is closed (`--hangup-sockets`). */
   | { readonly type: 'hangup' };
@@ -466,4 +468,11 @@ export interface SocketOption {
   readonly level: number;
   readonly name: number;
   readonly value: Uint8Array;
+}
+
+/** The first word of the value is the number of the interface, which has another number on another day. */
+export interface Membership extends SocketOption {
+  readonly interfaceName: string;
+  /** For messages. */
+  readonly group: string;
 }

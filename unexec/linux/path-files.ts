@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { closeSync, openSync, readSync, statSync } from 'node:fs';
+import { closeSync, openSync, readSync, statfsSync, statSync } from 'node:fs';
 import type { FileKind } from '../image.ts';
 import type { Context } from './descriptors.ts';
 import { majorOf, minorOf } from './device-number.ts';
@@ -17,11 +17,16 @@ const F_DUPFD_CLOEXEC = 1030;
 const F_GET_SEALS = 1034;
 const DELETED = ' (deleted)';
 
+/** Kinds of file systems by their magic numbers (linux/magic.h). */
+const HUGETLBFS = 0x958458f6;
+const MQUEUE = 0x19800202;
+
 /** A regular file: by its path where that still leads to it, by its contents where it was deleted. */
 export function regularFile(file: HeldFile, context: Context): FileKind {
   if (!file.link.startsWith('/')) {
     return refuse(file, 'FD_UNSUPPORTED', `a ${nounOf(file.link)}, which cannot be opened again`);
   }
+  if (fileSystemOf(file) === MQUEUE) return refuse(file, 'FD_MESSAGE_QUEUE', 'a POSIX message queue');
   const path = ownPath(file, context);
   if (path.startsWith('/proc/') || path.startsWith('/sys/')) return { type: 'path', path, noun: 'file' };
   if (!leadsTo(path, file)) return file.link.endsWith(DELETED) ? inMemory(file) : refuseElsewhere(file);
@@ -53,11 +58,9 @@ export function openedByPath(file: HeldFile, context: Context, noun: string): Fi
 }
 
 const refuseElsewhere = (file: HeldFile): never =>
-  refuse(
-    file,
-    'FD_PATH',
-    'a file that no path known here leads to (another mount namespace, a message queue)',
-  );
+  refuse(file, 'FD_PATH', 'a file that no path known here leads to (another mount namespace)');
+
+const fileSystemOf = (file: HeldFile): number => statfsSync(`/proc/self/fd/${file.own}`).type;
 
 /** The path, with /proc/PID of the process itself written as /proc/self. */
 const ownPath = (file: HeldFile, { pid }: Context): string =>
@@ -74,6 +77,12 @@ function leadsTo(path: string, file: HeldFile): boolean {
 
 /** A memfd, or a file without a name. */
 export function inMemory(file: HeldFile): FileKind {
+  if (file.link.startsWith('/secretmem')) {
+    return refuse(file, 'FD_SECRET_MEMORY', 'secret memory (memfd_secret), which nobody else can read');
+  }
+  if (fileSystemOf(file) === HUGETLBFS) {
+    return refuse(file, 'FD_HUGE_PAGES', 'memory of huge pages (MFD_HUGETLB)');
+  }
   const own = readable(file);
   return {
     type: 'memory',

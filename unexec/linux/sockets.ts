@@ -7,8 +7,10 @@
 import { statSync } from 'node:fs';
 import type { FileKind } from '../image.ts';
 import type { Context } from './descriptors.ts';
+import { ERRNO } from './errno.ts';
 import { type HeldFile, infoOf } from './held-file.ts';
 import { syscall } from './libc.ts';
+import { memberships } from './multicast.ts';
 import { eventsOf, POLL } from './poll.ts';
 import { leaveOut, refuse } from './refusal.ts';
 import { changedOptions, getOption } from './socket-options.ts';
@@ -27,14 +29,14 @@ const FAMILY_NAMES: ReadonlyMap<number, string> = new Map([
 ]);
 const SOCK_DGRAM = 2;
 const SOL_SOCKET = 1;
-const SO = { TYPE: 3, ACCEPTCONN: 30, PROTOCOL: 38, DOMAIN: 39 } as const;
+const SO = { TYPE: 3, GET_FILTER: 26, ACCEPTCONN: 30, PROTOCOL: 38, DOMAIN: 39 } as const;
 const IPPROTO_TCP = 6;
 const TCP_INFO = 11;
 const TCP_INFO_SIZE = 104;
 const TCP_STATE = { CLOSE: 7, LISTEN: 10 } as const;
 const SHUT_BOTH = 3;
-/** Kernels cap it at net.core.somaxconn (4096); the real one of a unix socket is not told. */
-const UNIX_BACKLOG = 4096;
+/** Where it is not told; kernels cap it at net.core.somaxconn (4096). */
+const USUAL_BACKLOG = 4096;
 
 interface SocketFacts {
   readonly domain: number;
@@ -46,7 +48,7 @@ interface SocketFacts {
   readonly connected: boolean;
 }
 
-export function socket(file: HeldFile, { files, options }: Context): FileKind {
+export function socket(file: HeldFile, { pid, files, options }: Context): FileKind {
   const facts = socketFacts(file);
   const known = facts.domain === AF.UNIX || facts.domain === AF.INET || facts.domain === AF.INET6;
   if (!known) {
@@ -56,6 +58,7 @@ export function socket(file: HeldFile, { files, options }: Context): FileKind {
   if (Number(infoOf(file, 'scm_fds') ?? 0) > 0) {
     return refuse(file, 'FD_PASSED_DESCRIPTORS', 'a socket with descriptors on their way to it (SCM_RIGHTS)');
   }
+  if (hasFilter(file)) return refuse(file, 'FD_SOCKET_FILTER', 'a socket with a filter (SO_ATTACH_FILTER)');
   if (!facts.connected) {
     if (!options.hangupSockets && somethingWaits(file, facts)) {
       const what = facts.listening
@@ -64,7 +67,7 @@ export function socket(file: HeldFile, { files, options }: Context): FileKind {
       const remedy = `freeze when they have been dealt with, drop them with --hangup-sockets, or ${leaveOut(file)}`;
       return refuse(file, 'FD_WAITING', `a socket with ${what}`, remedy);
     }
-    return freshSocket(file, facts);
+    return freshSocket(file, facts, pid);
   }
   const pair = facts.domain === AF.UNIX ? unixPair(file, facts, files) : undefined;
   if (pair !== undefined) return pair;
@@ -75,6 +78,13 @@ export function socket(file: HeldFile, { files, options }: Context): FileKind {
     connectionNoun(facts),
     `close it before the freeze point, give it a hang-up with --hangup-sockets, or ${leaveOut(file)}`,
   );
+}
+
+/** Asked for no instructions, the kernel tells how many there are; those of eBPF it does not tell. */
+function hasFilter(file: HeldFile): boolean {
+  const length = new Uint8Array(4);
+  const told = syscall('getsockopt', file.own, SOL_SOCKET, SO.GET_FILTER, 0, length);
+  return told === -ERRNO.EACCES || (told >= 0 && length.some(byte => byte !== 0));
 }
 
 /** What waits at a listening or unconnected socket came from outside, and would be lost. */
@@ -119,7 +129,7 @@ function isConnecting(file: HeldFile): boolean {
 }
 
 /** A socket that has no peer, to be made, configured, bound and listened on again. */
-function freshSocket(file: HeldFile, facts: SocketFacts): FileKind {
+function freshSocket(file: HeldFile, facts: SocketFacts, pid: number): FileKind {
   const { domain, socketType, protocol, listening, address } = facts;
   return {
     type: 'socket',
@@ -130,6 +140,7 @@ function freshSocket(file: HeldFile, facts: SocketFacts): FileKind {
     mode: domain === AF.UNIX ? modeOfPath(address, file) : undefined,
     backlog: listening ? backlogOf(file, facts) : -1,
     options: changedOptions(file.own, facts),
+    memberships: domain === AF.UNIX ? [] : memberships(file.own, domain, pid),
   };
 }
 
@@ -147,10 +158,10 @@ function modeOfPath(address: Uint8Array, file: HeldFile): number | undefined {
 }
 
 function backlogOf(file: HeldFile, { domain }: SocketFacts): number {
-  if (domain === AF.UNIX) return UNIX_BACKLOG;
+  if (domain === AF.UNIX) return unixSocket(file.stat.ino)?.backlog ?? USUAL_BACKLOG;
   const info = getOption(file.own, IPPROTO_TCP, TCP_INFO, TCP_INFO_SIZE);
   // Of a listening socket, tcpi_sacked (the 6th of the 32-bit fields after 8 bytes) is the backlog.
-  return info === undefined ? UNIX_BACKLOG : new DataView(info.buffer).getUint32(28, true);
+  return info === undefined ? USUAL_BACKLOG : new DataView(info.buffer).getUint32(28, true);
 }
 
 /** The other end of a unix socket within the process. */

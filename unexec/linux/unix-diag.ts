@@ -1,5 +1,5 @@
 /**
- * What sock_diag(7) tells about a unix socket: its peer, and which directions are shut down.
+ * What sock_diag(7) tells about a unix socket: its peer, which directions are shut down, how many may wait.
  * Facts: linux/unix_diag.h, linux/netlink.h of Linux 6.1.
  *
  * @module
@@ -15,18 +15,23 @@ const NETLINK_SOCK_DIAG = 4;
 const SOCK_DIAG_BY_FAMILY = 20;
 const NLM_F_REQUEST = 1;
 const UDIAG_SHOW_PEER = 4;
+const UDIAG_SHOW_RQLEN = 16;
 const UNIX_DIAG_PEER = 2;
+const UNIX_DIAG_RQLEN = 4;
 const UNIX_DIAG_SHUTDOWN = 6;
 /** struct nlmsghdr, struct unix_diag_req and struct unix_diag_msg. */
 const HEADER_SIZE = 16;
 const REQUEST_SIZE = 24;
 const MESSAGE_SIZE = 16;
+const TCP_LISTEN = 10;
 
 export interface UnixSocket {
   /** Inode of the peer: 0 when it is closed, or not accepted yet; undefined when there is none. */
   readonly peer: bigint | undefined;
   /** RCV_SHUTDOWN (1), SEND_SHUTDOWN (2). */
   readonly shutdown: number;
+  /** Of a listening socket: how many connections may wait. */
+  readonly backlog: number | undefined;
 }
 
 /** Looks up a unix socket by its inode; undefined where the kernel does not tell. */
@@ -52,7 +57,7 @@ function request(inode: bigint): Uint8Array {
   bytes[16] = AF_UNIX;
   view.setUint32(20, 0xffff_ffff, true); // udiag_states: all
   view.setUint32(24, Number(inode), true);
-  view.setUint32(28, UDIAG_SHOW_PEER, true);
+  view.setUint32(28, UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN, true);
   view.setUint32(32, 0xffff_ffff, true); // udiag_cookie: none
   view.setUint32(36, 0xffff_ffff, true);
   return bytes;
@@ -61,15 +66,20 @@ function request(inode: bigint): Uint8Array {
 function parse(reply: DataView): UnixSocket | undefined {
   const attributes = HEADER_SIZE + MESSAGE_SIZE;
   if (reply.byteLength < attributes || reply.getUint16(4, true) !== SOCK_DIAG_BY_FAMILY) return undefined;
+  const state = reply.getUint8(HEADER_SIZE + 2);
   let peer: bigint | undefined;
   let shutdown = 0;
+  let backlog: number | undefined;
   for (let at = attributes; at + 5 <= reply.byteLength; ) {
     const length = reply.getUint16(at, true);
     const type = reply.getUint16(at + 2, true);
     if (type === UNIX_DIAG_PEER && length >= 8) peer = BigInt(reply.getUint32(at + 4, true));
     if (type === UNIX_DIAG_SHUTDOWN) shutdown = reply.getUint8(at + 4);
+    // struct unix_diag_rqlen; of a socket that does not listen, the second word counts bytes.
+    if (type === UNIX_DIAG_RQLEN && length >= 12 && state === TCP_LISTEN)
+      backlog = reply.getUint32(at + 8, true);
     if (length < 4) break;
     at += (length + 3) & ~3;
   }
-  return { peer, shutdown };
+  return { peer, shutdown, backlog };
 }

@@ -36,6 +36,7 @@ test(
 );
 test(refused, 'fifo', 'FD_FIFO', /^descriptor 3 is a named pipe \(.*\/fifo\)$/, DROP_3);
 test(refused, 'netlink', 'FD_SOCKET_FAMILY', /^descriptor 3 is a netlink socket/, DROP_3);
+test(refused, 'filter', 'FD_SOCKET_FILTER', /^descriptor 3 is a socket with a filter/, DROP_3);
 test(refused, 'datagram', 'FD_WAITING', /^descriptor 3 is a socket with messages that nobody/, DROP_3);
 test(refused, 'pidfd', 'FD_UNSUPPORTED', /^descriptor 3 is a pidfd/, DROP_3);
 test(refused, 'namespace', 'FD_UNSUPPORTED', /^descriptor 3 is a net namespace/, DROP_3);
@@ -46,6 +47,8 @@ test(
   /^descriptor 3 is an inotify .* whose path is not known/,
   /request.*--drop-fd 3$/,
 );
+test(refused, 'huge', 'FD_HUGE_PAGES', /^descriptor 3 is memory of huge pages/, DROP_3);
+test(refused, 'queue', 'FD_MESSAGE_QUEUE', /^descriptor 3 is a POSIX message queue/, DROP_3);
 test(refused, 'lease', 'FD_LEASE', /^descriptor 3 is a file with a lease/, DROP_3);
 test(refused, 'packets', 'FD_PACKETS', /^descriptor 3 is a pipe with packets/, DROP_3);
 test(refused, 'directory', 'FD_DELETED', /^descriptor 3 is a directory that was deleted/, DROP_3);

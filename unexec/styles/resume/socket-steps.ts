@@ -5,7 +5,7 @@
  * @module
  */
 import { viewOf } from '../../../formats/struct.ts';
-import type { FileKind, OpenFile } from '../../image.ts';
+import type { FileKind, Membership, OpenFile } from '../../image.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
 import { LARGEST_RESULT, type Slot } from '../../restorer/steps.ts';
 import { place } from './opening.ts';
@@ -13,6 +13,9 @@ import { AT_FDCWD, NR, STAT } from './system-calls.ts';
 
 const AF_UNIX = 1;
 const SOCK_CLOEXEC = 0o2000000;
+const SIOCGIFINDEX = 0x8933;
+/** struct ifreq: ifr_name, ifr_ifindex. */
+const IFREQ = { size: 40, index: 16 } as const;
 
 type Socket = FileKind & { type: 'socket' };
 
@@ -30,9 +33,25 @@ export function socketSteps(program: RestoreProgram, file: OpenFile, what: Socke
       { bestEffort: true },
     );
   }
+  for (const membership of what.memberships) join(program, name, slot, membership);
   if (what.address.length > 0) bind(program, what, name, slot);
   if (what.backlog >= 0) program.syscall(`listen on the ${name}`, NR.listen, [slot, what.backlog]);
   place(program, file, slot);
+}
+
+/** Joins a multicast group, on the interface that has the name now. */
+function join(program: RestoreProgram, name: string, slot: Slot, membership: Membership): void {
+  const { level, name: option, value, group, interfaceName } = membership;
+  const request = new Uint8Array(IFREQ.size);
+  request.set(Buffer.from(interfaceName).subarray(0, IFREQ.index - 1));
+  const ifreq = program.writable(request);
+  const ref = program.writable(value);
+  const index = program.slot();
+  const where = `${group} on interface ${interfaceName}`;
+  program.syscall(`the ${name}: join ${where}`, NR.ioctl, [slot, SIOCGIFINDEX, ifreq]);
+  program.operation('LOAD32', 'number of the interface', [ifreq, IFREQ.index], { into: index });
+  program.operation('STORE32', 'number of the interface', [ref, index]);
+  program.syscall(`the ${name}: join ${where}`, NR.setsockopt, [slot, level, option, ref, value.length]);
 }
 
 /**

@@ -33,6 +33,7 @@ test('a signalfd with a signal that waits', same, 'signalfd');
 test('inotify with its watch numbers and nothing that did not happen', same, 'inotify', { at: 'request' });
 test('epolls with their data, also one that watches another', same, 'epoll');
 test('terminals of its own with modes and size', same, 'pty');
+test('multicast groups, the backlog of a unix socket, and options', same, 'groups');
 test('locks, which other processes see', same, 'locks');
 test('O_ASYNC with its owner and signal', same, 'async');
 
