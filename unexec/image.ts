@@ -160,6 +160,8 @@ export interface Region extends MemoryRegion {
   readonly flags: ReadonlySet<string>;
   /** Bytes of the file, where a shared mapping writes to one that exists. */
   readonly fileSize?: number;
+  /** A shared mapping of a file that is named after the process, and belongs to its life. */
+  readonly ownFile?: boolean;
   /** Of a locked region (`lo`): its pages are locked as they are touched. */
   readonly lockedOnFault?: boolean;
   /** pkey_mprotect(2), where the CPU has protection keys. */

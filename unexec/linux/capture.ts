@@ -35,7 +35,7 @@ import { capturePosixTimers, dueNow, timerHelper } from './posix-timers.ts';
 import { parseSmaps, readAuxv, readProc, readProcBytes, readProcLink, readStat, readStatus } from './proc.ts';
 import { peekPendingSignals } from './ptrace.ts';
 import { refuseSegments, refuseState } from './refused-state.ts';
-import { nameRegions, refuseRegions } from './regions.ts';
+import { markOwnFiles, nameRegions, refuseRegions } from './regions.ts';
 import { RemoteThread } from './remote.ts';
 import { ARCH } from './this-machine.ts';
 import { captureThread } from './thread-state.ts';
@@ -71,7 +71,7 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
   for (const mapping of mappings) if (mapping.populated === 0) memory.markEmpty(mapping.start);
   const auxv = readAuxv(pid);
   const modules = findModules(mappings, memory, auxv.values.get(AT_ENTRY) ?? 0n);
-  const plainRegions = nameRegions(mappings, modules);
+  const plainRegions = markOwnFiles(nameRegions(mappings, modules), pid);
 
   const instruction = findSyscallInstruction(plainRegions, memory);
   const remotes = [...tracee.threads.keys()].map(tid => new RemoteThread(tid, instruction));

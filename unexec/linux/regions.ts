@@ -29,6 +29,13 @@ export function nameRegions(mappings: readonly Mapping[], modules: readonly Modu
   }));
 }
 
+/** Marks what maps a file that is named after the process: /tmp/hsperfdata_USER/PID of Java, removed at its end. */
+export function markOwnFiles(regions: readonly Region[], pid: number): Region[] {
+  const isOwn = ({ shared, inode, name }: Region): boolean =>
+    shared && inode !== 0 && name.endsWith(`/${pid}`);
+  return regions.map(region => (isOwn(region) ? { ...region, ownFile: true } : region));
+}
+
 /** A shared mapping of a file that exists leads to that file again, which must not be shorter then. */
 function sizeOfSharedFile({ permissions, inode, name }: Mapping): { fileSize?: number } {
   if (permissions[3] !== 's' || inode === 0) return {};
@@ -125,8 +132,14 @@ const UNSUPPORTED: readonly Unsupported[] = [
   },
 ];
 
-/** Shared memory without a name in the file system: MAP_ANONYMOUS, memfd, a file that was deleted. */
-export const isMemoryFile = ({ shared, inode, name }: Region): boolean =>
+/**
+ * Shared memory that no other process finds by a name: MAP_ANONYMOUS, memfd, a file that was deleted or that
+ * belongs to this life.
+ */
+export const isMemoryFile = ({ shared, inode, name, ownFile }: Region): boolean =>
   shared &&
   inode !== 0 &&
-  (name.startsWith('/dev/zero') || name.startsWith('/memfd:') || name.endsWith(' (deleted)'));
+  (ownFile === true ||
+    name.startsWith('/dev/zero') ||
+    name.startsWith('/memfd:') ||
+    name.endsWith(' (deleted)'));

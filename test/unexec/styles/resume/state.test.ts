@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import test from 'ava';
 import { freezeProgram } from '../../../support/freeze-program.ts';
 import { run } from '../../../support/run.ts';
@@ -51,6 +52,17 @@ test('everything at once without the kernel features that may be missing', same,
 /** A CPU without them cannot run the fixture: its uninterrupted run fails, and says why by its signal. */
 test('AVX registers', same, 'vectors', { at: 'request', flags: ['-mavx2'] });
 test('AVX-512 registers and masks', same, 'vectors', { at: 'request', flags: ['-mavx512f', '-mavx512bw'] });
+
+test('a mapped file that is named after its process is of each life its own', async t => {
+  const { directory, frozen } = await freezeFixture('state/own-file.c');
+  const [left] = readdirSync(directory);
+  t.regex(left ?? '', /^\d+$/);
+  for (const _ of [1, 2]) {
+    const { stdout, status } = await run(frozen.path);
+    t.deepEqual([stdout, status], ['counters go on\n', 0]);
+    t.deepEqual(readdirSync(directory), []);
+  }
+});
 
 test('resume wipes what MADV_WIPEONFORK marks, as a fork does', async t => {
   const { frozen } = await freezeFixture('state/memory.c', { args: ['tell'] });
