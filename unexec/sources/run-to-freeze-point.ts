@@ -154,7 +154,7 @@ class Run {
     for (const { tid, stop } of this.#tracee.threads.values()) {
       if (stop?.type === 'signal') this.#isOurs(tid, stop.signal);
     }
-    if (this.#isFound) undoInterruption(this.#tracee);
+    undoInterruption(this.#tracee);
   }
 
   /** A signal that a breakpoint has sent; then the thread stands before it. */

@@ -32,6 +32,7 @@ test('timers of timer_create with their ids', same, 'posix-timers');
 test('timers of timer_create where ids cannot be asked for', same, 'posix-timers', { avoid: ['timerIds'] });
 test('priorities, CPUs and what the process has said about itself', same, 'priorities');
 test('advice, locks, guards and seals of memory', same, 'advice');
+test('threads that wait, each in another call', same, 'sleeps', { at: 'request' });
 test('the break, from which the heap grows', same, 'break', { args: ['strict'] });
 test('a break that is set without PR_SET_MM_MAP', same, 'break', { args: ['strict'], avoid: ['mmMap'] });
 test('clocks by the vdso of the kernel', same, 'clocks');
