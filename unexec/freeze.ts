@@ -5,6 +5,7 @@
  * @module
  */
 import { UnexecError } from './errors.ts';
+import { NOTHING_LEFT } from './file-pages.ts';
 import { type FreezePoint, parseFreezePoint } from './freeze-point.ts';
 import type { ProcessImage } from './image.ts';
 import { availableMemory } from './linux/available-memory.ts';
@@ -15,7 +16,7 @@ import { openSource } from './sources/open-source.ts';
 import type { FrozenFrom, Source } from './sources/source.ts';
 import { copyFirst } from './styles/resume/copy-first.ts';
 import type { KernelFeatures } from './styles/resume/plan.ts';
-import { finishExecutable, type Progress, storeContents } from './styles/resume.ts';
+import { filePagesOf, finishExecutable, type Progress, storeContents } from './styles/resume.ts';
 import { openTarget, type TargetFile } from './target-file.ts';
 import type { TouchedPages } from './touched-pages.ts';
 import { train } from './train.ts';
@@ -59,6 +60,11 @@ export interface FreezeOptions {
    * half of what is available.
    */
   readonly copyLimit?: number;
+  /**
+   * Pages that are still those of mapped files (libraries, the program, locale archives, …) are left in these. The
+   * image is smaller, and resumes only while they are there and unchanged.
+   */
+  readonly thin?: boolean;
   /** Kernel features not to be used at the resume; for unusual kernels and for tests. */
   readonly avoid?: readonly (keyof KernelFeatures)[];
   /** Starts the image once, as it will be used, and lays out its start for the pages that this touched. */
@@ -97,6 +103,8 @@ export interface FreezeReport {
   readonly fileSize: number;
   /** Bytes of pages stored: what the file takes on disk, apart from headers and symbols. */
   readonly storedBytes: number;
+  /** Bytes of pages that are left in other files (`thin`). */
+  readonly leftBytes: number;
   /** Bytes of address space of the process. */
   readonly memoryBytes: number;
   readonly regions: number;
@@ -151,14 +159,15 @@ export async function freeze(
 
     // A process that somebody waits for goes on as soon as its contents are copied, where there is memory for that.
     const limit = options.copyLimit ?? availableMemory() * COPY_SHARE;
-    const copy = source.goesOn ? copyFirst(image, limit) : undefined;
+    const left = options.thin === true ? filePagesOf(image) : NOTHING_LEFT;
+    const copy = source.goesOn ? copyFirst(image, left, limit) : undefined;
     let pid = copy && source.letGo();
     let releasedAt = performance.now();
 
     // 5. to 7. Contents go to their places in the file, without zero pages; then the process may go.
     say('writing');
     const contentsAt = performance.now();
-    const contents = await storeContents(copy?.image ?? image, file.handle, progressOf(options));
+    const contents = await storeContents(copy?.image ?? image, file.handle, left, progressOf(options));
     const writtenAt = performance.now();
     if (copy === undefined) {
       pid = source.letGo();
@@ -192,6 +201,7 @@ export async function freeze(
       reached,
       fileSize: written.fileSize,
       storedBytes: written.storedBytes,
+      leftBytes: written.leftBytes,
       memoryBytes: written.memoryBytes,
       regions: image.regions.length,
       threads: image.threads.length,

@@ -186,6 +186,11 @@ export interface MemoryReader {
    * anonymous pages, and every page of a file mapping. Sorted; offsets in pages from `start`.
    */
   touched(region: MemoryRegion): Iterable<PageRange>;
+  /**
+   * Page ranges of a private mapping of a file that are no longer the file's, as they have been written to. Sorted;
+   * offsets in pages from `start`. Absent where the source cannot tell.
+   */
+  changed?(region: MemoryRegion): Iterable<PageRange>;
 }
 
 /** `[first, first + count)`, in pages. */

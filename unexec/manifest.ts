@@ -4,6 +4,8 @@
  *
  * @module
  */
+
+import { bytesLeft, type Left } from './file-pages.ts';
 import {
   type KernelIdentity,
   type ProcessImage,
@@ -11,6 +13,8 @@ import {
   type RegionKind,
   stackPointer,
 } from './image.ts';
+import { type ManifestFile, manifestFiles } from './manifest-files.ts';
+import type { NormalStart } from './styles/resume/fallback.ts';
 
 /** Types of the notes with owner `unexec`. */
 export const NOTE = { MANIFEST: 1, ZONES: 2 } as const;
@@ -42,6 +46,10 @@ export interface Manifest {
   }[];
   readonly descriptors: readonly { readonly fds: readonly number[]; readonly what: string }[];
   readonly regions: readonly ManifestRegion[];
+  /** Other files that have pages of it: they must be there, and as they were. Absent: none. */
+  readonly files?: readonly ManifestFile[];
+  /** What is started where it cannot resume: `--or-start`. The new arguments follow. Absent: nothing. */
+  readonly orStart?: { readonly program: string; readonly argv: readonly string[] };
   /** Where the steps of the restore program are. */
   readonly steps: { readonly address: string; readonly size: number };
 }
@@ -109,12 +117,16 @@ export interface ManifestRegion {
   readonly name: string;
   /** Bytes in the file. */
   readonly stored: number;
+  /** Bytes that are left in the file that is mapped there (a thin image). Absent: none. */
+  readonly inFile?: number;
 }
 
 export interface ManifestFacts {
   readonly tool: string;
   readonly features: readonly string[];
   readonly stored: ReadonlyMap<bigint, number>;
+  readonly left: Left;
+  readonly orStart: NormalStart | undefined;
   readonly steps: { readonly address: bigint; readonly size: number };
 }
 
@@ -157,7 +169,12 @@ export function resumeManifest(image: ProcessImage, facts: ManifestFacts): Manif
       ].join(''),
       name: region.name,
       stored: facts.stored.get(region.start) ?? 0,
+      ...(facts.left.has(region) ? { inFile: bytesLeft(facts.left, region) } : {}),
     })),
+    ...(facts.left.size === 0 ? {} : { files: manifestFiles(facts.left) }),
+    ...(facts.orStart === undefined
+      ? {}
+      : { orStart: { program: facts.orStart.program, argv: facts.orStart.argv } }),
     steps: { address: hex(facts.steps.address), size: facts.steps.size },
   };
 }

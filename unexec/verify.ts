@@ -7,10 +7,13 @@
  */
 import { type ElfFile, ET, elfNotes, FormatError, findSection, PT, readElf } from '../formats/elf/index.ts';
 import type { Finding } from '../formats/finding.ts';
+import { type BackingFile, differenceOf } from './backing-file.ts';
 import { UnexecError } from './errors.ts';
 import { FileSource } from './file-source.ts';
 import type { ProcessImage } from './image.ts';
+import { Fields } from './inspect/fields.ts';
 import { type Manifest, NOTE } from './manifest.ts';
+import { backingFiles } from './manifest-files.ts';
 import { manifestOf } from './read-manifest.ts';
 
 /** @throws UnexecError `VERIFY_FAILED`, with all that is wrong; the error of open(2) */
@@ -59,11 +62,31 @@ export function frozenFindings(file: ElfFile): Finding[] {
     if (!(error instanceof FormatError) && !(error instanceof UnexecError)) throw error;
     wrong = [error.message];
   }
-  return wrong.map(what => ({
-    code: 'UNEXEC_IMAGE',
-    severity: 'error',
-    message: `unexec: the image is wrong: ${what}`,
-  }));
+  const files = wrong.length > 0 ? [] : fileFindings(manifestOf(file, 'the file'));
+  return [...wrong.map(imageFinding), ...files];
+}
+
+const imageFinding = (what: string): Finding => ({
+  code: 'UNEXEC_IMAGE',
+  severity: 'error',
+  message: `unexec: the image is wrong: ${what}`,
+});
+
+/** A thin image is as sound as the files here that have pages of it. */
+function fileFindings(manifest: Manifest): Finding[] {
+  let files: readonly BackingFile[];
+  try {
+    files = backingFiles(new Fields(manifest));
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    return [imageFinding(error.message)];
+  }
+  return files.flatMap(file => {
+    const difference = differenceOf(file);
+    if (difference === undefined) return [];
+    const message = `unexec: ${file.path}, which has pages of the image, ${difference}`;
+    return [{ code: 'UNEXEC_FILES', severity: 'error', message }];
+  });
 }
 
 /** Sections that end beyond the file are refused by `readElf`. */

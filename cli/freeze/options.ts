@@ -86,6 +86,12 @@ const FREEZE_OPTIONS: readonly FreezeOption[] = [
     parse: text => ({ symbols: oneOf(text, { all: 'all', program: 'program', none: 'none' }) }),
   },
   {
+    flags: '--thin',
+    description: 'leave unchanged pages of libraries and other mapped files in these files',
+    only: ['resume'],
+    parse: () => ({ thin: true }),
+  },
+  {
     flags: '--train <args>',
     description: 'run the result once with these arguments, and lay it out for what that touches',
     only: ['resume'],

@@ -10,10 +10,12 @@ import { formatBytes, formatDuration, printable, type Style, table } from '../re
 export function renderSummary(report: FreezeReport, style: Style): string[] {
   const { milliseconds: ms } = report;
   const memory = `${formatBytes(report.memoryBytes)} of memory`;
+  const left = report.leftBytes === 0 ? '' : ` and ${formatBytes(report.leftBytes)} left in their files`;
+  const stored = `${formatBytes(report.storedBytes)} stored${left}`;
   const counts = [count(report.threads, 'thread'), count(report.descriptors, 'descriptor')].join(', ');
   const rows = [
     ['frozen', `${report.program} at ${report.reached}, after ${formatDuration(ms.toFreezePoint)}`],
-    ['file', `${formatBytes(report.fileSize)}, ${formatBytes(report.storedBytes)} stored of ${memory}`],
+    ['file', `${formatBytes(report.fileSize)}, ${stored} of ${memory}`],
     ['kept', `${count(report.regions, 'region')}, ${counts}`],
     ['stopped', `${formatDuration(ms.stopped)} of ${formatDuration(ms.total)}`],
   ];

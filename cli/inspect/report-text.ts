@@ -4,6 +4,7 @@
  * @module
  */
 import type {
+  InspectedFile,
   InspectedImage,
   InspectedRegion,
   InspectedStep,
@@ -122,6 +123,7 @@ function factsOf(unexec: Unexec): string[][] {
         ['directory', unexec.cwd],
         ['kernel', `${kernel.sysname} ${kernel.release} ${kernel.machine}`],
       );
+      if (unexec.orStart !== null) facts.push(['or starts', unexec.orStart.argv.join(' ')]);
       break;
     }
     case 'restart':
@@ -186,6 +188,11 @@ const regionRow = ({ address, protection, size, stored, kind, name }: InspectedR
   printable(name),
 ];
 
+const fileRow = ({ path, buildId, changed }: InspectedFile): string[] => [
+  printable(path),
+  buildId === null ? `changed ${changed}` : `build-id ${buildId}`,
+];
+
 function renderProcess(unexec: Extract<Frozen, { readonly style: 'resume' }>, style: Style): string[] {
   const threads = unexec.threads.map(({ tid, name, at, symbol }) => [
     `${tid}`,
@@ -197,6 +204,7 @@ function renderProcess(unexec: Extract<Frozen, { readonly style: 'resume' }>, st
   const { steps } = restoreProgram;
   return [
     ...section(style, 'threads', threads, ['right']),
+    ...section(style, 'files with pages of it', unexec.files.map(fileRow)),
     ...section(
       style,
       'descriptors',

@@ -49,7 +49,7 @@ export function describeElf(source: ByteSource): DescribedImage {
     segments,
     sections,
     parts: partsOf(source, fileClaims(file, sections, headers), inFile, 0, 0),
-    memory: memoryOf(memoryClaims(file, sections, ranges, headers, inFile), 0),
+    memory: memoryOf(memoryClaims(file, sections, ranges, headers, inFile, isResume), 0),
     isRelocatable: file.header.type === ET.ET_REL,
     readSymbols: () => symbolsOf(file, sections),
   };
@@ -205,12 +205,16 @@ function fileClaims(
   return claims;
 }
 
+/** Sections of an image without bytes whose memory is not zero: it is in the file that is mapped, or compressed. */
+const ELSEWHERE = /\((?:file|lz4)\)\.[r-][w-][x-]$/;
+
 function memoryClaims(
   file: ElfFile,
   sections: readonly SectionDescription[],
   ranges: readonly LoadedRange[],
   headers: readonly Header[],
   loaded: LoadedRanges,
+  isResume: boolean,
 ): Claim<bigint, MemoryClaim>[] {
   const claims: Claim<bigint, MemoryClaim>[] = [];
   const add = (rank: number, start: bigint, size: number, value: MemoryClaim): void => {
@@ -240,7 +244,7 @@ function memoryClaims(
     add(RANK.SECTION, address, memorySize, {
       kind: 'section',
       name,
-      backing: offset === undefined ? without : 'file',
+      backing: offset !== undefined ? 'file' : isResume && ELSEWHERE.test(name) ? 'absent' : without,
       offset,
       protection: range?.protection ?? protection,
       section: index,

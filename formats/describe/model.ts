@@ -128,7 +128,8 @@ export interface MemoryPart {
   readonly size: number;
   /**
    * Where its bytes come from: all of them from the file, none because they are zero, or none because the file does not
-   * have them (debug files, cut-off cores, what a core leaves out).
+   * have them as they are (debug files, cut-off cores, what a core leaves out, pages of a frozen process that are in other
+   * files or compressed).
    */
   readonly backing: 'file' | 'zero' | 'absent';
   /** Of the first byte, for `file`. */

@@ -8,6 +8,7 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { elfBytes } from '../../formats/elf/index.ts';
+import { NOTHING_LEFT } from '../../unexec/file-pages.ts';
 import type { Arch } from '../../unexec/image.ts';
 import { RESTORERS } from '../../unexec/restorer/machine-code.ts';
 import { RestoreProgram } from '../../unexec/restorer/program.ts';
@@ -70,6 +71,7 @@ export function restoreExecutable(plan: (program: RestoreProgram, window: Window
     image: imageOf({ arch }),
     window,
     spans: [],
+    left: NOTHING_LEFT,
     data: program.layOut(window.data, PREFIX).bytes,
     dataOffset: RESTORERS[arch].alignment,
     notes: [],

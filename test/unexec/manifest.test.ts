@@ -2,6 +2,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { elfNotes, readElf } from '../../formats/elf/index.ts';
+import { NOTHING_LEFT } from '../../unexec/file-pages.ts';
 import { FileSource } from '../../unexec/file-source.ts';
 import { endOf } from '../../unexec/image.ts';
 import { NOTE, resumeManifest } from '../../unexec/manifest.ts';
@@ -136,6 +137,8 @@ test('resumeManifest() writes addresses in hexadecimal and permissions as maps d
       tool: '1.2.3',
       features: ['avx2'],
       stored: new Map([[0x7f00_0000_1000n, 4096]]),
+      left: NOTHING_LEFT,
+      orStart: undefined,
       steps: { address: 0x81_1000n, size: 640 },
     },
   );

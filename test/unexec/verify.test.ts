@@ -15,6 +15,7 @@ import {
 import { bytesSource } from '../../formats/source.ts';
 import { viewOf } from '../../formats/struct.ts';
 import { UnexecError } from '../../unexec/errors.ts';
+import { NOTHING_LEFT } from '../../unexec/file-pages.ts';
 import { endOf, PAGE } from '../../unexec/image.ts';
 import { NOTE } from '../../unexec/manifest.ts';
 import { buildExecutable, CONTENTS_OFFSET } from '../../unexec/styles/resume/executable.ts';
@@ -46,6 +47,7 @@ function soundFile(notes: readonly { type: number; desc: Uint8Array }[] = NOTES)
     data: new Uint8Array(100).fill(7),
     dataOffset: CONTENTS_OFFSET + PAGE,
     notes,
+    left: NOTHING_LEFT,
     symbols: 'none',
     extras: [],
   });

@@ -21,6 +21,11 @@ export class Fields {
     this.#fields = new Map(Object.entries(value));
   }
 
+  /** Whether it is there at all. */
+  has(name: string): boolean {
+    return this.#fields.has(name);
+  }
+
   text(name: string): string {
     const value = this.#fields.get(name);
     if (typeof value === 'string') return value;

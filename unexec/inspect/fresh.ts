@@ -16,6 +16,7 @@ export function freshInProcess(
   steps: readonly InspectedStep[],
   descriptors: readonly Descriptors[],
   regions: readonly InspectedRegion[],
+  files: readonly { readonly path: string }[],
 ): string[] {
   const numbersOf = (type: RegExp): string =>
     descriptors
@@ -28,10 +29,14 @@ export function freshInProcess(
   if (stdio !== '') fresh.push(`descriptors ${stdio}: stdin, stdout, stderr and terminal of the caller`);
   const reopened = numbersOf(/^(?:regular|path) /);
   if (reopened !== '') fresh.push(`contents of what descriptors ${reopened} have open, by path`);
-  const mapped = [
-    ...new Set(regions.filter(({ sharedWithFile }) => sharedWithFile > 0).map(({ name }) => name)),
-  ];
-  if (mapped.length > 0) fresh.push(`contents of mapped files: ${mapped.join(', ')}`);
+  const fromFiles = regions.filter(({ sharedWithFile }) => sharedWithFile > 0);
+  const mapped = new Set(fromFiles.map(({ name }) => name));
+  for (const { path } of files) mapped.delete(path);
+  if (mapped.size > 0) fresh.push(`contents of mapped files: ${[...mapped].join(', ')}`);
+  if (files.length > 0) {
+    const paths = files.map(({ path }) => path).join(', ');
+    fresh.push(`pages that are left in other files, which must be as they were: ${paths}`);
+  }
   if (!steps.some(({ call }) => call === 'chdir')) fresh.push('working directory of the caller');
   if (regions.some(({ kernel }) => kernel > 0)) fresh.push('vdso and vvar of the kernel');
   return fresh;

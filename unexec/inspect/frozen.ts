@@ -5,8 +5,10 @@
  */
 import type { ByteSource, ImageDescription } from '../../formats/describe/index.ts';
 import { type ElfFile, type ElfSection, hasFileBytes, SHF } from '../../formats/elf/index.ts';
+import type { BackingFile } from '../backing-file.ts';
 import { UnexecError } from '../errors.ts';
 import { MANIFEST_VERSION } from '../manifest.ts';
+import { backingFiles } from '../manifest-files.ts';
 import type { MallocZone } from '../zones.ts';
 import type { Fields } from './fields.ts';
 import { freshInLibrary, freshInProcess, freshInProgram } from './fresh.ts';
@@ -15,6 +17,7 @@ import type {
   FrozenLibrary,
   FrozenProcess,
   FrozenProgram,
+  InspectedFile,
   InspectedStep,
   InspectedSymbol,
   InspectedThread,
@@ -62,6 +65,7 @@ function frozenProcess(file: FrozenFile, elf: ElfFile, withSteps: boolean): Froz
     .objects('descriptors')
     .map(item => ({ fds: item.wholes('fds'), what: item.text('what') }));
   const regions = processRegions(manifest, mappedFiles(steps), memoryObjects(elf.sections));
+  const files = backingFiles(manifest);
   const kernel = manifest.object('kernel');
   const cpu = manifest.object('cpu');
   return {
@@ -69,7 +73,9 @@ function frozenProcess(file: FrozenFile, elf: ElfFile, withSteps: boolean): Froz
     ...factsOf(manifest, notes.zones),
     regions,
     regionKinds: sumByKind(regions),
-    fresh: freshInProcess(steps, descriptors, regions),
+    fresh: freshInProcess(steps, descriptors, regions, files),
+    files: files.map(inspectedFile),
+    orStart: manifest.has('orStart') ? startOf(manifest.object('orStart')) : null,
     argv: manifest.texts('argv'),
     freezePoint: manifest.text('freezePoint'),
     kernel: {
@@ -94,6 +100,18 @@ function frozenProcess(file: FrozenFile, elf: ElfFile, withSteps: boolean): Froz
     },
   };
 }
+
+const inspectedFile = ({ path, leastSize, knownBy }: BackingFile): InspectedFile => ({
+  path,
+  leastSize,
+  buildId: knownBy.type === 'build-id' ? Buffer.from(knownBy.id).toString('hex') : null,
+  changed:
+    knownBy.type === 'time'
+      ? new Date(Number(knownBy.mtime.seconds * 1000n + knownBy.mtime.nanoseconds / 1_000_000n)).toISOString()
+      : null,
+});
+
+const startOf = (start: Fields) => ({ program: start.text('program'), argv: start.texts('argv') });
 
 function threadOf(thread: Fields, image: ImageDescription): InspectedThread {
   return {

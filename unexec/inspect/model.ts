@@ -97,12 +97,27 @@ export interface FrozenProcess extends FrozenFacts {
   readonly modules: readonly { readonly path: string; readonly start: Address; readonly buildId: string }[];
   readonly threads: readonly InspectedThread[];
   readonly descriptors: readonly { readonly fds: readonly number[]; readonly what: string }[];
+  /** Other files that have pages of it (`--thin`), and must be as they were. */
+  readonly files: readonly InspectedFile[];
+  /** What is started where it cannot resume (`--or-start`), with the new arguments behind these. */
+  readonly orStart: { readonly program: string; readonly argv: readonly string[] } | null;
   readonly restoreProgram: {
     readonly address: Address;
     readonly count: number;
     /** Null unless asked for (`--steps`). */
     readonly steps: readonly InspectedStep[] | null;
   };
+}
+
+/** A file that is known again by its build-id, or by its size and the time of its last change. */
+export interface InspectedFile {
+  readonly path: string;
+  /** It must have at least these bytes. */
+  readonly leastSize: number;
+  /** Hexadecimal. */
+  readonly buildId: string | null;
+  /** ISO 8601, UTC. */
+  readonly changed: string | null;
 }
 
 /** Style `restart`: a program that begins again at main with its state. */

@@ -46,7 +46,8 @@ export function processRegions(
       left.set(name, (left.get(name) ?? 0) - stored);
     }
     const kernel = KERNEL.has(kind) ? size : 0;
-    const sharedWithFile = isMapped ? size : 0;
+    const inFile = region.has('inFile') ? Math.min(size - stored, region.whole('inFile')) : 0;
+    const sharedWithFile = isMapped ? size : inFile;
     const zero = size - stored - kernel - sharedWithFile;
     return {
       address: region.address('start'),

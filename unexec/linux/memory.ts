@@ -13,6 +13,8 @@ import { addressOf, syscall } from './libc.ts';
 
 /** Bit 63: present, bit 62: swapped (pagemap.rst). Read as the high byte of the entry. */
 const PRESENT_OR_SWAPPED = 0xc0;
+/** Bit 61: a page of a file, or shared. */
+const FILE_PAGE = 0x20;
 /** Entries read at once: 64 Ki pages, 512 KiB. */
 const PAGEMAP_ENTRIES = 65536;
 
@@ -94,6 +96,16 @@ export class ProcessMemory implements MemoryReader {
       return;
     }
     if (this.#empty.has(region.start)) return;
+    yield* this.#pages(region, flags => (flags & PRESENT_OR_SWAPPED) !== 0);
+  }
+
+  changed(region: MemoryRegion): Iterable<PageRange> {
+    return this.#pages(region, flags => (flags & PRESENT_OR_SWAPPED) !== 0 && (flags & FILE_PAGE) === 0);
+  }
+
+  /** Pages by the high byte of their entries in the pagemap. */
+  *#pages(region: MemoryRegion, isWanted: (flags: number) => boolean): Iterable<PageRange> {
+    const pages = region.size / PAGE;
     const firstEntry = Number(region.start / BigInt(PAGE));
     let runStart = -1;
     for (let page = 0; page < pages; ) {
@@ -102,9 +114,9 @@ export class ProcessMemory implements MemoryReader {
       const entries = Math.floor(read / 8);
       if (entries === 0) break;
       for (let i = 0; i < entries; i++) {
-        const touched = ((this.#pagemapBuffer[i * 8 + 7] ?? 0) & PRESENT_OR_SWAPPED) !== 0;
-        if (touched && runStart < 0) runStart = page + i;
-        if (!touched && runStart >= 0) {
+        const wanted = isWanted(this.#pagemapBuffer[i * 8 + 7] ?? 0);
+        if (wanted && runStart < 0) runStart = page + i;
+        if (!wanted && runStart >= 0) {
           yield { first: runStart, count: page + i - runStart };
           runStart = -1;
         }

@@ -8,6 +8,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { layoutElf, writeElf } from '../../formats/elf/index.ts';
 import { writeAll } from '../chunk-writer.ts';
 import { UnexecError } from '../errors.ts';
+import { bytesLeft, findFilePages, type Left } from '../file-pages.ts';
 import { endOf, PAGE, type ProcessImage } from '../image.ts';
 import { isMemoryFile } from '../linux/regions.ts';
 import { encodeManifest, NOTE, resumeManifest } from '../manifest.ts';
@@ -42,14 +43,22 @@ export interface StoreResult extends StoredContents {
 
 export type Progress = (done: number, total: number) => void;
 
+/** What of the image can be left in the files that are mapped: to be found out while the process stands. */
+export const filePagesOf = (image: ProcessImage): Left =>
+  findFilePages(
+    image.regions.filter(region => isStored(region) && isPrivate(region)),
+    image.memory,
+  );
+
 /** Streams the contents of the image into the file. After this the process is no longer needed. */
 export async function storeContents(
   image: ProcessImage,
   file: FileHandle,
+  left: Left,
   progress: Progress,
 ): Promise<StoreResult> {
   const regions = image.regions.filter(region => isStored(region) && isPrivate(region));
-  const planned = planSpans(image, regions, CONTENTS_OFFSET);
+  const planned = planSpans(image, regions, CONTENTS_OFFSET, left);
   const total = planned.reduce((sum, span) => sum + span.size, 0);
   const spans = await storeSpans(image, planned, file, done => progress(done, total));
   let end = planned.reduce((offset, span) => Math.max(offset, span.fileOffset + span.size), CONTENTS_OFFSET);
@@ -66,7 +75,7 @@ export async function storeContents(
     await writeAll(file, bytes, end);
     end += Math.ceil(bytes.length / PAGE) * PAGE;
   }
-  return { spans, objects, vdsoOffset, fileSize: end, storedBytes: storedBytes(spans, objects) };
+  return { spans, left, objects, vdsoOffset, fileSize: end, storedBytes: storedBytes(spans, objects) };
 }
 
 const storedBytes = (spans: readonly StoredSpan[], objects: readonly StoredObject[]): number =>
@@ -122,6 +131,8 @@ export interface WrittenImage {
   /** Bytes of the file, holes included. */
   readonly fileSize: number;
   readonly storedBytes: number;
+  /** Bytes of pages that are left in other files (a thin image). */
+  readonly leftBytes: number;
   /** Bytes of address space of the process. */
   readonly memoryBytes: number;
   readonly steps: readonly Step[];
@@ -152,6 +163,8 @@ export async function finishExecutable(
     tool: VERSION,
     features: neededFeatures(image.origin.cpu),
     stored: storedByRegion(contents.spans),
+    left: contents.left,
+    orStart: options.orStart,
     steps,
   });
   const { alignment } = RESTORERS[image.arch];
@@ -159,6 +172,7 @@ export async function finishExecutable(
     image,
     window,
     spans: contents.spans,
+    left: contents.left,
     data,
     dataOffset: Math.ceil(contents.fileSize / alignment) * alignment,
     notes: [
@@ -174,6 +188,7 @@ export async function finishExecutable(
   return {
     fileSize: layout.size,
     storedBytes: contents.storedBytes,
+    leftBytes: [...contents.left.keys()].reduce((sum, region) => sum + bytesLeft(contents.left, region), 0),
     memoryBytes: image.regions.reduce((sum, region) => sum + Number(endOf(region) - region.start), 0),
     steps: program.steps,
   };

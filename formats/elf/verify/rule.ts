@@ -123,14 +123,15 @@ export const isX86 = ({ header: { machine } }: ElfFile): boolean => machine === 
 export const isArm = ({ header: { machine } }: ElfFile): boolean => machine === EM.EM_AARCH64;
 
 /**
- * What `objcopy --only-keep-debug` leaves: headers of a file whose contents are elsewhere, even those of its code.
- * The rules of loaders are not for it.
+ * What `objcopy --only-keep-debug` leaves: headers of a file whose contents are elsewhere, even those of its code,
+ * all of it. The rules of loaders are not for it.
  */
-export const isDebugFile = (file: ElfFile): boolean =>
-  file.sections.some(
-    section =>
-      section.type === SHT.SHT_NOBITS && isAllocated(section) && hasFlag(section.flags, SHF.SHF_EXECINSTR),
+export function isDebugFile(file: ElfFile): boolean {
+  const code = file.sections.filter(
+    section => isAllocated(section) && hasFlag(section.flags, SHF.SHF_EXECINSTR),
   );
+  return code.length > 0 && code.every(({ type }) => type === SHT.SHT_NOBITS);
+}
 
 /** Whether the kernel starts this file rather than ld.so loading it: ET_EXEC, or position-independent. */
 export const isProgram = (file: ElfFile): boolean =>

@@ -7,6 +7,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { CHUNK, ChunkWriter } from '../../chunk-writer.ts';
 import { nonZeroPages } from '../../elide.ts';
+import { type Left, NOTHING_LEFT } from '../../file-pages.ts';
 import { PAGE, type PageRange, type ProcessImage, type Region } from '../../image.ts';
 
 /**
@@ -46,12 +47,21 @@ export interface StoredObject {
 export const isStored = (region: Region): boolean =>
   region.kind !== 'vvar' && region.kind !== 'vdso' && region.kind !== 'vsyscall' && !region.flags.has('wf');
 
-/** Gives touched stretches of the regions room in the file, in the order of their addresses. */
-export function planSpans(image: ProcessImage, regions: readonly Region[], fileOffset: number): Span[] {
+/**
+ * Gives touched stretches of the regions room in the file, in the order of their addresses; of those that lie over
+ * their files their own pages.
+ */
+export function planSpans(
+  image: ProcessImage,
+  regions: readonly Region[],
+  fileOffset: number,
+  left: Left = NOTHING_LEFT,
+): Span[] {
   const spans: Span[] = [];
   let offset = fileOffset;
   for (const region of regions) {
-    for (const range of mergeRanges(image.memory.touched(region), MERGE_PAGES)) {
+    const ranges = left.get(region)?.own ?? mergeRanges(image.memory.touched(region), MERGE_PAGES);
+    for (const range of ranges) {
       const size = range.count * PAGE;
       spans.push({ region, address: region.start + BigInt(range.first * PAGE), size, fileOffset: offset });
       offset += size;

@@ -6,7 +6,8 @@
  */
 import { CHUNK } from '../../chunk-writer.ts';
 import { nonZeroPages } from '../../elide.ts';
-import type { HeldContents, OpenFile, ProcessImage, Region } from '../../image.ts';
+import type { Left } from '../../file-pages.ts';
+import type { HeldContents, OpenFile, PageRange, ProcessImage, Region } from '../../image.ts';
 import { PAGE } from '../../image.ts';
 import { isMemoryFile } from '../../linux/regions.ts';
 import { type MemoryStretch, StretchMemory } from '../../sources/stretch-memory.ts';
@@ -21,24 +22,31 @@ export interface MemoryCopy {
 }
 
 /**
+ * @param left what is left in files, and not copied
  * @param limit bytes that a copy may take
  * @returns undefined where it could take more
  */
-export function copyFirst(image: ProcessImage, limit: number): MemoryCopy | undefined {
+export function copyFirst(image: ProcessImage, left: Left, limit: number): MemoryCopy | undefined {
   const regions = image.regions.filter(region => isRead(region));
-  if (mostBytes(image, regions) > limit) return undefined;
+  const rangesOf = (region: Region): Iterable<PageRange> =>
+    left.get(region)?.own ?? image.memory.touched(region);
+  if (mostBytes(image, regions, rangesOf) > limit) return undefined;
   const copier = new Copier(image);
-  const stretches = regions.flatMap(region => copier.copyRegion(region));
+  const stretches = regions.flatMap(region => copier.copyRegion(region, rangesOf(region)));
   const files = image.files.map(file => copier.copyFile(file));
   return { image: { ...image, files, memory: new StretchMemory(stretches) }, bytes: copier.bytes };
 }
 
 const isRead = (region: Region): boolean => (isPrivate(region) ? isStored(region) : isMemoryFile(region));
 
-function mostBytes({ memory, files }: ProcessImage, regions: readonly Region[]): number {
+function mostBytes(
+  { files }: ProcessImage,
+  regions: readonly Region[],
+  rangesOf: (region: Region) => Iterable<PageRange>,
+): number {
   let bytes = 0;
   for (const region of regions) {
-    for (const { count } of memory.touched(region)) bytes += count * PAGE;
+    for (const { count } of rangesOf(region)) bytes += count * PAGE;
   }
   for (const { what } of files) if (what.type === 'memory') bytes += what.size;
   return bytes;
@@ -53,9 +61,9 @@ class Copier {
     this.#image = image;
   }
 
-  copyRegion(region: Region): MemoryStretch[] {
+  copyRegion(region: Region, ranges: Iterable<PageRange>): MemoryStretch[] {
     const stretches: MemoryStretch[] = [];
-    for (const { first, count } of this.#image.memory.touched(region)) {
+    for (const { first, count } of ranges) {
       for (let page = 0; page < count; page += CHUNK / PAGE) {
         const chunk = this.#chunk.subarray(0, Math.min(CHUNK, (count - page) * PAGE));
         const address = region.start + BigInt((first + page) * PAGE);

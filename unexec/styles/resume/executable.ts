@@ -24,6 +24,7 @@ import {
   SHF,
   SHT,
 } from '../../../formats/elf/index.ts';
+import type { Left } from '../../file-pages.ts';
 import { endOf, PAGE, type ProcessImage, type Region } from '../../image.ts';
 import { CODE_OFFSET, RESTORERS } from '../../restorer/machine-code.ts';
 import type { StoredSpan } from './contents.ts';
@@ -43,6 +44,8 @@ export interface ExecutableParts {
   readonly image: ProcessImage;
   readonly window: Window;
   readonly spans: readonly StoredSpan[];
+  /** Regions of which pages are left in their files. */
+  readonly left: Left;
   /** The restorer's data window. */
   readonly data: Uint8Array;
   /** Offset of the data in the file, after all contents; aligned as the restorer wants it. */
@@ -158,7 +161,7 @@ function breakSegment({ image, window }: ExecutableParts) {
 }
 
 /** One section for each stored stretch, and one without contents for what lies between. */
-function addRegionSections(file: ElfFile, { image, spans }: ExecutableParts): void {
+function addRegionSections(file: ElfFile, { image, spans, left }: ExecutableParts): void {
   const spansOf = new Map<Region, StoredSpan[]>();
   for (const span of spans) {
     const list = spansOf.get(span.region);
@@ -170,20 +173,28 @@ function addRegionSections(file: ElfFile, { image, spans }: ExecutableParts): vo
     let at = region.start;
     const gap = (end: bigint): void => {
       if (end <= at) return;
-      addSection(file, regionSection(region, SHT.SHT_NOBITS, at, Number(end - at), CONTENTS_OFFSET));
+      const where = left.has(region) ? IN_FILE : '';
+      addSection(file, regionSection(region, where, SHT.SHT_NOBITS, at, Number(end - at), CONTENTS_OFFSET));
     };
     for (const span of spansOf.get(region) ?? []) {
       gap(span.address);
-      addSection(file, regionSection(region, SHT.SHT_PROGBITS, span.address, span.size, span.fileOffset));
+      addSection(file, regionSection(region, '', SHT.SHT_PROGBITS, span.address, span.size, span.fileOffset));
       at = endOf({ start: span.address, size: span.size });
     }
     gap(endOf(region));
   }
 }
 
-function regionSection(region: Region, type: number, address: bigint, size: number, offset: number) {
+function regionSection(
+  region: Region,
+  where: string,
+  type: number,
+  address: bigint,
+  size: number,
+  offset: number,
+) {
   return newSection({
-    name: sectionName(region),
+    name: sectionName(region, where),
     type,
     flags: SHF.SHF_ALLOC | (region.write ? SHF.SHF_WRITE : 0) | (region.execute ? SHF.SHF_EXECINSTR : 0),
     address,
@@ -193,11 +204,14 @@ function regionSection(region: Region, type: number, address: bigint, size: numb
   });
 }
 
-/** `libc.so.6.r-x`, `heap.rw-`, `anonymous.rw-`. */
-function sectionName(region: Region): string {
+/** In the name of a section without bytes: its memory is not zero, but in another file. formats/describe knows it. */
+const IN_FILE = '(file)';
+
+/** `libc.so.6.r-x`, `heap.rw-`, `anonymous.rw-`, `libc.so.6(file).r-x`. */
+function sectionName(region: Region, where: string): string {
   const base = basename(nameOfRegion(region)).replaceAll(/[[\]]/g, '');
   const permissions = `${region.read ? 'r' : '-'}${region.write ? 'w' : '-'}${region.execute ? 'x' : '-'}`;
-  return `${base}.${permissions}`;
+  return `${base}${where}.${permissions}`;
 }
 
 /** Symbols of the modules at the addresses of the process. */

@@ -1,12 +1,16 @@
 /**
- * Steps that map the regions again: from the image's own file, private and lazy, or as fresh memory.
+ * Steps that map the regions again: from the image's own file, private and lazy, or as fresh memory; those of a thin
+ * image that lie over their files from there, and their own pages on top.
  *
  * @module
  */
+import type { BackingFile } from '../../backing-file.ts';
+import { type Left, NOTHING_LEFT } from '../../file-pages.ts';
 import { endOf, PAGE, type ProcessImage, type Region } from '../../image.ts';
 import { isMemoryFile } from '../../linux/regions.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
 import type { Slot } from '../../restorer/steps.ts';
+import { backingFileSteps } from './backing-files.ts';
 import { type Blocks, cutAtBlocks, type Stretch } from './bulk.ts';
 import { isStored, mergeRanges, type StoredObject, type StoredSpan } from './contents.ts';
 import { NR } from './system-calls.ts';
@@ -32,7 +36,9 @@ export interface Mapping {
   readonly size: number;
   readonly protection: number;
   readonly flags: number;
-  /** Offset in the image's file; undefined: anonymous memory. */
+  /** Undefined: the image's own. */
+  readonly file?: BackingFile;
+  /** Offset in the file; undefined: anonymous memory. */
   readonly fileOffset: number | undefined;
   readonly name: string;
 }
@@ -51,6 +57,8 @@ const isReadOnlyFile = (region: Region): boolean =>
 
 const growsDown = (region: Region): boolean => region.flags.has('gd');
 
+type Extent = Pick<Stretch, 'start' | 'size'>;
+
 /**
  * The mmap calls for private regions, in the order of their addresses, neighbours joined. `filled`: regions that
  * are fresh memory, whose contents are read in.
@@ -60,18 +68,14 @@ export function planMappings(
   spans: readonly StoredSpan[],
   blocks: Blocks,
   filled: ReadonlySet<Region>,
+  left: Left = NOTHING_LEFT,
 ): Mapping[] {
   const mappings: Mapping[] = [];
   for (const region of image.regions) {
     if (region.kind === 'vvar' || region.kind === 'vdso' || region.kind === 'vsyscall' || !isPrivate(region))
       continue;
     const ours = filled.has(region) ? [] : spans.filter(span => span.region === region);
-    const planned = growsDown(region)
-      ? [freshStack(region)]
-      : cutAtBlocks(region, blocks).flatMap(stretch =>
-          stretch.inBlock ? [] : mapStretch(region, stretch, ours),
-        );
-    for (const mapping of planned) {
+    for (const mapping of planRegion(region, ours, left.get(region)?.file, blocks)) {
       const last = mappings.at(-1);
       const joined = last && join(last, mapping);
       if (joined === undefined) mappings.push(mapping);
@@ -81,12 +85,34 @@ export function planMappings(
   return mappings;
 }
 
-function mapStretch(region: Region, stretch: Stretch, spans: readonly StoredSpan[]): Mapping[] {
-  const common = {
-    protection: protectionOf(region),
-    name: nameOfRegion(region),
-    flags: MAP.PRIVATE | MAP.FIXED | (region.flags.has('nr') ? MAP.NORESERVE : 0),
-  };
+function planRegion(
+  region: Region,
+  spans: readonly StoredSpan[],
+  file: BackingFile | undefined,
+  blocks: Blocks,
+): Mapping[] {
+  if (growsDown(region)) return [freshStack(region)];
+  if (file !== undefined) {
+    const { start, size, offset } = region;
+    const whole = { ...commonOf(region), address: start, size, file, fileOffset: offset };
+    return [
+      whole,
+      ...spans.flatMap(span => mapStretch(region, { start: span.address, size: span.size }, [span])),
+    ];
+  }
+  return cutAtBlocks(region, blocks).flatMap(stretch =>
+    stretch.inBlock ? [] : mapStretch(region, stretch, spans),
+  );
+}
+
+const commonOf = (region: Region) => ({
+  protection: protectionOf(region),
+  name: nameOfRegion(region),
+  flags: MAP.PRIVATE | MAP.FIXED | (region.flags.has('nr') ? MAP.NORESERVE : 0),
+});
+
+function mapStretch(region: Region, stretch: Extent, spans: readonly StoredSpan[]): Mapping[] {
+  const common = commonOf(region);
   const pieces = isStored(region) ? spans.flatMap(span => filePieces(span, stretch, HOLE_PAGES)) : [];
   const files = pieces.map(piece => ({ ...common, ...piece }));
   const [only] = files;
@@ -118,7 +144,7 @@ export interface Piece {
 }
 
 /** The parts of a span with contents that lie within a stretch; zero pages between them up to `gap` count. */
-export function filePieces(span: StoredSpan, stretch: Omit<Stretch, 'inBlock'>, gap: number): Piece[] {
+export function filePieces(span: StoredSpan, stretch: Extent, gap: number): Piece[] {
   const first = Math.max(0, Number(stretch.start - span.address) / PAGE);
   const last = Math.min(span.size, Number(endOf(stretch) - span.address)) / PAGE;
   const runs = span.runs
@@ -148,6 +174,7 @@ function join(a: Mapping, b: Mapping): Mapping | undefined {
     a.protection === b.protection &&
     a.flags === b.flags &&
     (a.flags & MAP.GROWSDOWN) === 0 &&
+    a.file === b.file &&
     (a.fileOffset === undefined ? b.fileOffset === undefined : a.fileOffset + a.size === b.fileOffset);
   return adjacent ? { ...a, size: a.size + b.size } : undefined;
 }
@@ -160,7 +187,9 @@ export function mappingSteps(
   spans: readonly StoredSpan[],
   self: Slot,
 ): void {
-  for (const { address, size, protection, flags, fileOffset, name } of mappings) {
+  backingFileSteps(program, mappings);
+  for (const { address, size, protection, flags, file, fileOffset, name } of mappings) {
+    if (file !== undefined) continue;
     const fd = fileOffset === undefined ? -1 : self;
     program.syscall(`map ${name}`, NR.mmap, [address, size, protection, flags, fd, fileOffset ?? 0]);
   }

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import type { Left } from '../../file-pages.ts';
 import type { ProcessImage, Region } from '../../image.ts';
 import { RestoreProgram } from '../../restorer/program.ts';
 import type { Slot } from '../../restorer/steps.ts';
@@ -64,6 +65,8 @@ export interface PlanOptions {
 
 export interface StoredContents {
   readonly spans: readonly StoredSpan[];
+  /** Regions of which pages are left in their files. */
+  readonly left: Left;
   readonly objects: readonly StoredObject[];
   /** The system-call vdso, where the process has a vdso at all. */
   readonly vdsoOffset: number | undefined;
@@ -95,10 +98,13 @@ export function planResume(
   // From here on nothing of the new process is left but the window, its files and its identity.
   placeVdso(program, image, contents.vdsoOffset, options.features.vdso, self);
   setAddresses(program, image, given, options.features.mmMap);
-  const blocks = chooseBlocks(image.regions, contents.spans, options.touched);
-  blockSteps(program, blocks, contents.spans, self);
+  const { left } = contents;
+  const isWhole = ({ region }: { readonly region: Region }): boolean => !left.has(region);
+  const whole = contents.spans.filter(isWhole);
+  const blocks = chooseBlocks(image.regions, whole, options.touched.filter(isWhole));
+  blockSteps(program, blocks, whole, self);
   const discardable = discardableRegions(image);
-  const mappings = planMappings(image, contents.spans, blocks, discardable);
+  const mappings = planMappings(image, contents.spans, blocks, discardable, left);
   mappingSteps(program, image, mappings, contents.spans, self);
   fillDiscardable(program, discardable, contents.spans, blocks, self);
   sharedMappingSteps(program, image, objects);
