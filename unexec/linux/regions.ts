@@ -107,6 +107,12 @@ const UNSUPPORTED: readonly Unsupported[] = [
     is: ({ name }) => name.startsWith('/secretmem'),
   },
   {
+    code: 'TAGGED_MEMORY',
+    noun: 'memory with tags (MTE)',
+    remedy: 'start the program without them: GLIBC_TUNABLES=glibc.mem.tagging=0',
+    is: ({ flags }) => flags.has('mt'),
+  },
+  {
     code: 'DEVICE_MEMORY',
     noun: 'memory of a device or of the kernel',
     is: ({ name, flags }) => name.startsWith('anon_inode:') || flags.has('io') || flags.has('pf'),

@@ -16,6 +16,7 @@ import { RESTORERS } from '../restorer/machine-code.ts';
 import type { Step } from '../restorer/steps.ts';
 import { VERSION } from '../version.ts';
 import { encodeZones } from '../zones/note.ts';
+import { neededArmFeatures } from './resume/arm-machine.ts';
 import {
   isStored,
   type ObjectContents,
@@ -71,7 +72,7 @@ export async function storeContents(
   let vdsoOffset: number | undefined;
   if (image.vdso !== undefined) {
     vdsoOffset = end;
-    const bytes = systemCallVdso(image.vdso);
+    const bytes = systemCallVdso(image.vdso, image.arch);
     await writeAll(file, bytes, end);
     end += Math.ceil(bytes.length / PAGE) * PAGE;
   }
@@ -161,7 +162,7 @@ export async function finishExecutable(
 
   const manifest = resumeManifest(image, {
     tool: VERSION,
-    features: neededFeatures(image.origin.cpu),
+    features: image.arch === 'aarch64' ? neededArmFeatures(image) : neededFeatures(image.origin.cpu),
     stored: storedByRegion(contents.spans),
     left: contents.left,
     orStart: options.orStart,

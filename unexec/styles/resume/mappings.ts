@@ -15,7 +15,7 @@ import { type Blocks, cutAtBlocks, type Stretch } from './bulk.ts';
 import { isStored, mergeRanges, type StoredObject, type StoredSpan } from './contents.ts';
 import { NR } from './system-calls.ts';
 
-const PROT = { READ: 1, WRITE: 2, EXEC: 4 } as const;
+const PROT = { READ: 1, WRITE: 2, EXEC: 4, BTI: 0x10 } as const;
 const MAP = {
   SHARED: 0x01,
   PRIVATE: 0x02,
@@ -44,7 +44,10 @@ export interface Mapping {
 }
 
 const protectionOf = (region: Region): number =>
-  (region.read ? PROT.READ : 0) | (region.write ? PROT.WRITE : 0) | (region.execute ? PROT.EXEC : 0);
+  (region.read ? PROT.READ : 0) |
+  (region.write ? PROT.WRITE : 0) |
+  (region.execute ? PROT.EXEC : 0) |
+  (region.flags.has('bt') ? PROT.BTI : 0);
 
 export const nameOfRegion = (region: Region): string => region.name || region.kind;
 
@@ -217,6 +220,9 @@ export function fillRegion(
   };
   protect(PROT.READ | PROT.WRITE);
   for (const piece of pieces) readPiece(program, region, piece, self);
+  if (region.execute) {
+    for (const { address, size } of pieces) program.operation('SYNC_CODE', 'code', [address, size]);
+  }
   protect(protectionOf(region));
 }
 

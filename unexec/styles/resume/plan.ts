@@ -15,6 +15,7 @@ import type { TouchedPages } from '../../touched-pages.ts';
 import { setAddresses } from './address-layout.ts';
 import { adviceSteps } from './advice.ts';
 import { keepArguments, passArguments } from './arguments.ts';
+import { requireArmMachine } from './arm-machine.ts';
 import { attributeSteps, limitSteps, raiseFileLimit } from './attributes.ts';
 import { blockSteps, chooseBlocks, trimSteps } from './bulk.ts';
 import type { StoredObject, StoredSpan } from './contents.ts';
@@ -32,7 +33,7 @@ import { signalFrame } from './signal-frame.ts';
 import { AT_FDCWD, NR, STAT } from './system-calls.ts';
 import { createThreads, mainThread, releaseThreads, threadPrograms } from './threads.ts';
 import { unmapEverything } from './unmap.ts';
-import { placeVdso } from './vdso.ts';
+import { keepVdso, placeVdso } from './vdso.ts';
 import type { Window } from './window.ts';
 
 const O_RDONLY_CLOEXEC = 0o2000000;
@@ -87,16 +88,18 @@ export function planResume(
   const fallback = planFallback(program, image, options.orStart);
 
   program.syscall('block signals', NR.rt_sigprocmask, [SIG_SETMASK, program.data(ALL_SIGNALS), 0, 8]);
-  requireCpu(program, image.origin.cpu);
+  if (image.arch === 'aarch64') requireArmMachine(program, image);
+  else requireCpu(program, image.origin.cpu);
   raiseFileLimit(program, image, fallback.descriptors);
   fallback.keepDescriptors();
   openSelf(program, image, self, contents.fileSize);
   const stdio = takeDescriptors(program, image, self);
   const given = keepArguments(program, window);
   const objects = makeObjects(program, image, contents.objects, self);
+  const vdso = keepVdso(program, image, window, options.features.vdso);
   unmapEverything(program, window);
   // From here on nothing of the new process is left but the window, its files and its identity.
-  placeVdso(program, image, contents.vdsoOffset, options.features.vdso, self);
+  placeVdso(program, image, window, contents.vdsoOffset, vdso, self);
   setAddresses(program, image, given, options.features.mmMap);
   const { left } = contents;
   const isWhole = ({ region }: { readonly region: Region }): boolean => !left.has(region);

@@ -9,6 +9,7 @@ import type { RestoreProgram } from '../../restorer/program.ts';
 import type { DataRef, Slot } from '../../restorer/steps.ts';
 import { pendingOfThread } from './pending-signals.ts';
 import { schedulingSteps } from './scheduling.ts';
+import { vectorLength } from './signal-frame/aarch64.ts';
 import { registerOffset } from './signal-frame.ts';
 import { NR } from './system-calls.ts';
 
@@ -16,7 +17,7 @@ const CLONE_THREAD_FLAGS = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000 | 0
 const CLONE_PARENT_SETTID = 0x100000;
 const CLONE_CHILD_CLEARTID = 0x200000;
 const ARCH_SET_GS = 0x1001;
-const ARCH_SET_FS = 0x1002;
+const PR_SVE_SET_VL = 50;
 const PR_SET_NAME = 15;
 const ROBUST_LIST_HEAD_SIZE = 24;
 const FUTEX_WAKE_PRIVATE = 129;
@@ -107,7 +108,7 @@ export function mainThread(
   features: ThreadFeatures,
 ): Slot {
   const tid = program.slot();
-  program.syscall('set the FS base', NR.arch_prctl, [ARCH_SET_FS, threadPointer(thread)]);
+  program.operation('THREAD_POINTER', 'set the thread pointer', [threadPointer(thread)]);
   program.syscall('set the clear-tid address', NR.set_tid_address, [thread.clearTid], { into: tid });
   for (const word of thread.tidWords) program.operation('STORE32', 'thread id', [word, tid]);
   tidInRegisters(program, thread, frame, tid);
@@ -122,6 +123,7 @@ function threadState(program: RestoreProgram, thread: Thread, features: ThreadFe
   if (machine.arch === 'x86_64' && machine.registers.gs_base !== 0n) {
     program.syscall('set the GS base', NR.arch_prctl, [ARCH_SET_GS, machine.registers.gs_base]);
   }
+  if (machine.arch === 'aarch64' && machine.sve !== undefined) setVectorLength(program, machine.sve);
   if (thread.robustList !== 0n) {
     program.syscall('set the robust list', NR.set_robust_list, [thread.robustList, ROBUST_LIST_HEAD_SIZE], {
       bestEffort: true,
@@ -134,6 +136,16 @@ function threadState(program: RestoreProgram, thread: Thread, features: ThreadFe
   program.syscall('set the thread name', NR.prctl, [PR_SET_NAME, name], {
     bestEffort: true,
   });
+}
+
+/** What the thread has asked the CPU already; the kernel takes the next smaller one that the CPU has. */
+function setVectorLength(program: RestoreProgram, sve: Uint8Array): void {
+  const length = vectorLength(sve);
+  const result = program.slot();
+  program.syscall('set the length of SVE vectors', NR.prctl, [PR_SVE_SET_VL, length, 0, 0, 0], {
+    into: result,
+  });
+  program.operation('AT_MOST', `this CPU has no SVE vectors of ${length} bytes`, [length, result]);
 }
 
 /** Where it cannot be registered, the area says so, and libraries ask getcpu(2) instead. */

@@ -3,6 +3,7 @@
  * process is put at (stack, vdso and mmap area are random, but high). Layout, from `start`:
  *
  *     arguments   8 MiB   argv, envp and their strings in the second life; mapped as long as they are
+ *     parking             the new process's vdso, on aarch64
  *     code                ELF header, program headers, machine code
  *     data                slots, data, steps
  *
@@ -13,7 +14,8 @@ import { type Arch, endOf, type Region } from '../../image.ts';
 import { RESTORERS } from '../../restorer/machine-code.ts';
 
 /** The kernel takes at most 6 MiB of arguments and environment (fs/exec.c, bprm_stack_limits). */
-export const ARGUMENTS_SIZE = 8n << 20n;
+export const ARGUMENTS_SIZE = 7n << 20n;
+const PARKING_SIZE = 1n << 20n;
 /** Room for the data; a program of a thousand mappings needs 0.2 MiB. */
 export const DATA_LIMIT = 119n << 20n;
 const WINDOW_SIZE = 128n << 20n;
@@ -39,6 +41,8 @@ const HEAP_ROOM = 16n << 30n;
 export interface Window {
   readonly start: bigint;
   readonly arguments: bigint;
+  /** Room for the new process's vdso, beyond the longest arguments. */
+  readonly parking: bigint;
   readonly code: bigint;
   readonly data: bigint;
   /** Exclusive. */
@@ -54,9 +58,9 @@ export function chooseWindow(arch: Arch, regions: readonly Region[]): Window {
       'the process leaves no 128 MiB of address space free for the restorer',
     );
   }
-  const code = start + ARGUMENTS_SIZE;
+  const code = start + ARGUMENTS_SIZE + PARKING_SIZE;
   const data = code + BigInt(RESTORERS[arch].dataDistance);
-  return { start, arguments: start, code, data, end: start + WINDOW_SIZE };
+  return { start, arguments: start, parking: code - PARKING_SIZE, code, data, end: start + WINDOW_SIZE };
 }
 
 function isFree(start: bigint, regions: readonly Region[]): boolean {

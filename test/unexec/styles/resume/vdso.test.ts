@@ -39,7 +39,7 @@ const calls: ReadonlyMap<string, number> = new Map([
 const plainName = (name: string): string => name.replace(/^__vdso_/, '');
 
 test('systemCallVdso() replaces every function by its system call', t => {
-  const bytes = systemCallVdso(vdso);
+  const bytes = systemCallVdso(vdso, 'x86_64');
   const symbols = readDynamicSymbols(readElf(vdso.bytes)).filter(({ value }) => value !== 0n);
   const replaced = symbols.filter(({ name }) => calls.has(plainName(name)));
   t.true(replaced.length >= 8, 'four functions, each by two names');
@@ -59,7 +59,7 @@ test('systemCallVdso() replaces every function by its system call', t => {
 });
 
 test('systemCallVdso() lets functions without a system call of their own answer ENOSYS', t => {
-  const bytes = systemCallVdso(vdso);
+  const bytes = systemCallVdso(vdso, 'x86_64');
   for (const { name, value } of readDynamicSymbols(readElf(vdso.bytes))) {
     if (value === 0n || !['getrandom', 'sgx_enter_enclave'].includes(plainName(name))) continue;
     const code = Buffer.from(bytes.subarray(Number(value), Number(value) + 8));
@@ -70,7 +70,7 @@ test('systemCallVdso() lets functions without a system call of their own answer 
 
 test('systemCallVdso() changes nothing but its functions, and not the original', t => {
   const before = vdso.bytes.slice();
-  const bytes = systemCallVdso(vdso);
+  const bytes = systemCallVdso(vdso, 'x86_64');
   t.deepEqual(vdso.bytes, before);
   t.is(bytes.length, before.length);
   const starts = readDynamicSymbols(readElf(before)).map(({ value }) => Number(value));
@@ -82,7 +82,7 @@ test('systemCallVdso() changes nothing but its functions, and not the original',
 
 test('systemCallVdso() gives a sound ELF file, as readelf and objdump see it', t => {
   const path = join(directory, 'vdso.so');
-  writeFileSync(path, systemCallVdso(vdso));
+  writeFileSync(path, systemCallVdso(vdso, 'x86_64'));
   const symbols = execFileSync('readelf', ['--dyn-syms', '-W', path], { encoding: 'utf8' });
   t.regex(symbols, /__vdso_clock_gettime/);
   const code = execFileSync('objdump', ['-d', '--disassemble=__vdso_clock_gettime', path], {
@@ -102,10 +102,10 @@ test('systemCallVdso() refuses a symbol that lies outside', t => {
     moved++;
   }
   t.true(moved > 0);
-  t.throws(() => systemCallVdso(cut), { code: 'VDSO_UNKNOWN' });
+  t.throws(() => systemCallVdso(cut, 'x86_64'), { code: 'VDSO_UNKNOWN' });
 });
 
 test('systemCallVdso() leaves a vdso without symbols as it is', t => {
   const bytes = elfBytes(newElf({ type: 3, machine: 62 }));
-  t.deepEqual(systemCallVdso({ ...vdso, bytes }), bytes);
+  t.deepEqual(systemCallVdso({ ...vdso, bytes }, 'x86_64'), bytes);
 });

@@ -1,20 +1,29 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { UnexecError } from '../../../../unexec/errors.ts';
-import { endOf, PAGE } from '../../../../unexec/image.ts';
+import { type Arch, endOf, PAGE } from '../../../../unexec/image.ts';
 import { ARGUMENTS_SIZE, chooseWindow, DATA_LIMIT } from '../../../../unexec/styles/resume/window.ts';
 import { regionOf } from '../../../support/synthetic-view.ts';
 
 const TOP = 0x7fff_ffff_f000n;
 
-test('a window has room for arguments, code and the largest data, one after the other', t => {
-  const window = chooseWindow('x86_64', []);
-  t.is(window.arguments, window.start);
-  t.is(window.code, window.arguments + ARGUMENTS_SIZE);
-  t.is(window.data, window.code + 0x1000n);
-  t.true(window.data + DATA_LIMIT <= window.end);
-  t.true(ARGUMENTS_SIZE >= 6n << 20n);
-});
+const distances: readonly [arch: Arch, distance: bigint][] = [
+  ['x86_64', 0x1000n],
+  ['aarch64', 0x1_0000n],
+];
+
+for (const [arch, distance] of distances) {
+  test(`a window of ${arch} has room for arguments, vdso, code and the largest data, one after the other`, t => {
+    const window = chooseWindow(arch, []);
+    t.is(window.arguments, window.start);
+    t.is(window.parking, window.arguments + ARGUMENTS_SIZE);
+    t.true(window.code >= window.parking + 0x1_0000n);
+    t.is(window.code % distance, 0n);
+    t.is(window.data, window.code + distance);
+    t.true(window.data + DATA_LIMIT <= window.end);
+    t.true(ARGUMENTS_SIZE >= 6n << 20n);
+  });
+}
 
 test('a window lies low in the address space, but not where mmap_min_addr forbids it', t => {
   t.is(chooseWindow('x86_64', []).start, 0x1_0000n);

@@ -60,6 +60,9 @@ export function armFrame(program: RestoreProgram, thread: Thread, machine: ArmSt
   return program.data(frame, 16);
 }
 
+/** Bytes of a vector: `vl` of struct user_sve_header. */
+export const vectorLength = (sve: Uint8Array): number => viewOf(sve).getUint16(8, true);
+
 /** struct fpsimd_context: magic, size, fpsr, fpcr, v0 to v31. */
 function fpsimdContext(fpsimd: Uint8Array): Uint8Array {
   const record = new Uint8Array(FPSIMD_CONTEXT_SIZE);
@@ -77,9 +80,8 @@ function fpsimdContext(fpsimd: Uint8Array): Uint8Array {
  */
 function sveContext(sve: Uint8Array | undefined): Uint8Array {
   if (sve === undefined || sve.length < SVE_HEADER_SIZE) return new Uint8Array();
-  const header = viewOf(sve);
-  const vl = header.getUint16(8, true);
-  if ((header.getUint16(12, true) & SVE_PT_REGS_SVE) === 0) return new Uint8Array();
+  if ((viewOf(sve).getUint16(12, true) & SVE_PT_REGS_SVE) === 0) return new Uint8Array();
+  const vl = vectorLength(sve);
   const size = vl * 32 + (vl / 8) * 16 + vl / 8;
   const record = new Uint8Array(Math.ceil((SVE_HEADER_SIZE + size) / 16) * 16);
   const view = viewOf(record);
