@@ -11,10 +11,10 @@ const OWN = process.arch === 'arm64' ? 'aarch64' : 'x86_64';
 export const runsHere = (arch: Arch): boolean => arch === OWN;
 
 /**
- * Emulated programs have 512 GiB of addresses, as on a kernel with 39 bits of them: these are taken before qemu
+ * Emulated programs have 64 GiB of addresses, as on a kernel with 36 bits of them: these are taken before qemu
  * starts the program, which may then unmap all of them without the emulator being among it.
  */
-const RESERVED = ['-R', '0x8000000000'];
+const RESERVED = ['-R', '0x1000000000'];
 
 /** What comes before an executable in a command line that runs it; nothing where it runs by itself. */
 export const runnerOf = (arch: Arch): readonly string[] =>

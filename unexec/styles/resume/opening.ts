@@ -4,18 +4,19 @@
  *
  * @module
  */
-import type { OpenFile, ProcessImage } from '../../image.ts';
-import { O } from '../../linux/open-flags.ts';
+import type { Arch, OpenFile, ProcessImage } from '../../image.ts';
+import { O, OPEN_FLAGS } from '../../linux/open-flags.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
 import type { Slot } from '../../restorer/steps.ts';
 import { AT_FDCWD, NR } from './system-calls.ts';
 
-/** What F_GETFL tells and open(2) takes again; O_TMPFILE holds O_DIRECTORY. */
+/** What F_GETFL tells and open(2) takes again. */
 const REOPEN_FLAGS = ~(O.CREAT | O.EXCL | O.TRUNC | O.ASYNC | O.TMPFILE);
 
 /** Flags for opening a file again, on the way to its descriptors. */
-export function reopenFlags({ flags, what }: OpenFile): number {
-  const directory = what.type === 'path' ? 0 : O.DIRECTORY;
+export function reopenFlags(arch: Arch, { flags, what }: OpenFile): number {
+  // O_TMPFILE holds O_DIRECTORY.
+  const directory = what.type === 'path' ? 0 : OPEN_FLAGS[arch].DIRECTORY;
   return (flags & REOPEN_FLAGS & ~directory) | O.CLOEXEC | O.NOCTTY;
 }
 
@@ -54,7 +55,7 @@ export function openAgain(program: RestoreProgram, file: OpenFile, slot: Slot, n
   program.syscall(
     `open ${describe(file, noun)}`,
     NR.openat,
-    [AT_FDCWD, program.string(`/proc/self/fd/${fd}`), reopenFlags(file), 0],
+    [AT_FDCWD, program.string(`/proc/self/fd/${fd}`), reopenFlags(program.arch, file), 0],
     { into: again },
   );
   return again;

@@ -7,7 +7,7 @@
  */
 import { viewOf } from '../../../formats/struct.ts';
 import type { FileKind, OpenFile, ProcessImage } from '../../image.ts';
-import { O } from '../../linux/open-flags.ts';
+import { O, OPEN_FLAGS } from '../../linux/open-flags.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
 import type { Slot } from '../../restorer/steps.ts';
 import { copyTo, openAgain, place } from './opening.ts';
@@ -105,7 +105,8 @@ const isReadWritePipe = ({ what, flags }: OpenFile): boolean =>
 function makePipe(program: RestoreProgram, files: readonly OpenFile[]): Ends {
   const pipes = files.flatMap(({ what }): Pipe[] => (what.type === 'pipe' ? [what] : []));
   const unread = pipes.find(pipe => pipe.unread.length > 0)?.unread ?? new Uint8Array();
-  const packets = files.some(({ flags }) => (flags & O.DIRECT) !== 0) ? O.DIRECT : 0;
+  const { DIRECT } = OPEN_FLAGS[program.arch];
+  const packets = files.some(({ flags }) => (flags & DIRECT) !== 0) ? DIRECT : 0;
   const flags = O.CLOEXEC | packets | (unread.length > SURE_ROOM ? O.NONBLOCK : 0);
   const name = `pipe of descriptors ${numbers(files)}`;
   const ends = newPair(program, name, NR.pipe2, [], [flags]);

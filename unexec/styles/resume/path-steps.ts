@@ -52,7 +52,7 @@ function open(program: RestoreProgram, file: OpenFile, path: string, noun: strin
   program.syscall(
     `open ${describe(file, noun)}`,
     NR.openat,
-    [AT_FDCWD, program.string(path), reopenFlags(file), 0],
+    [AT_FDCWD, program.string(path), reopenFlags(program.arch, file), 0],
     {
       into: slot,
     },

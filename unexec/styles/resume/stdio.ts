@@ -113,10 +113,15 @@ function openOr(
   const slot = program.slot();
   program.operation('SET', 'not opened', [0, 0, 1], { into: slot });
   const open = (): void => {
-    program.syscall(`open ${path}`, NR.openat, [AT_FDCWD, program.string(path), reopenFlags(file), 0], {
-      bestEffort: true,
-      into: slot,
-    });
+    program.syscall(
+      `open ${path}`,
+      NR.openat,
+      [AT_FDCWD, program.string(path), reopenFlags(program.arch, file), 0],
+      {
+        bestEffort: true,
+        into: slot,
+      },
+    );
   };
   if (needed === undefined) open();
   else program.when('AT_MOST', 'there is one', [needed, LARGEST_RESULT], open);

@@ -43,8 +43,13 @@ export function ptySlave(program: RestoreProgram, file: OpenFile, image: Process
   const master = image.files.find(other => other.what.type === 'pty-master' && other.what.id === what.id);
   if (master === undefined) return;
   const slot = program.slot();
-  program.syscall(describe(file, 'terminal'), NR.ioctl, [fdOf(master), TIOCGPTPEER, reopenFlags(file)], {
-    into: slot,
-  });
+  program.syscall(
+    describe(file, 'terminal'),
+    NR.ioctl,
+    [fdOf(master), TIOCGPTPEER, reopenFlags(program.arch, file)],
+    {
+      into: slot,
+    },
+  );
   place(program, file, slot);
 }
