@@ -9,6 +9,7 @@ import { NOTHING_LEFT } from './file-pages.ts';
 import { type FreezePoint, parseFreezePoint } from './freeze-point.ts';
 import type { ProcessImage } from './image.ts';
 import { availableMemory } from './linux/available-memory.ts';
+import { requireSupportedMachine } from './linux/supported-machine.ts';
 import { normalStart } from './normal-start.ts';
 import type { Step } from './restorer/steps.ts';
 import { DEFAULT_PATH } from './sources/launch.ts';
@@ -137,12 +138,7 @@ export async function freeze(
   target: string,
   options: FreezeOptions = {},
 ): Promise<FreezeReport> {
-  if (process.platform !== 'linux' || process.arch !== 'x64') {
-    throw new UnexecError(
-      'UNSUPPORTED_MACHINE',
-      `processes of ${process.platform} on ${process.arch} cannot be frozen, only those of linux on x64`,
-    );
-  }
+  requireSupportedMachine();
   const startedAt = performance.now();
   const point = parseFreezePoint(options.at ?? (typeof from === 'string' ? 'auto' : 'now'));
   const say = options.onPhase ?? (() => {});

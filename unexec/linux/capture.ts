@@ -31,6 +31,7 @@ import { guardPages } from './guard-pages.ts';
 import { locksNewMemory } from './locked-memory.ts';
 import { ProcessMemory } from './memory.ts';
 import { findModules } from './modules.ts';
+import { refuseSigned } from './pointer-authentication.ts';
 import { capturePosixTimers, dueNow, timerHelper } from './posix-timers.ts';
 import { parseSmaps, readAuxv, readProc, readProcBytes, readProcLink, readStat, readStatus } from './proc.ts';
 import { peekPendingSignals } from './ptrace.ts';
@@ -156,6 +157,7 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
     refusals: [
       ...threads.flatMap(({ tid, machine }) => ARCHITECTURE.refuseThread(tid, machine)),
       ...refuseState(pid, tids, cwd),
+      ...refuseSigned(pid, plainRegions, memory),
       ...segments,
       ...posix.refusals,
       ...refuseRegions(regions),

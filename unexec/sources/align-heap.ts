@@ -7,33 +7,33 @@
  * @module
  */
 import { viewOf } from '../../formats/struct.ts';
-import { findSyscallInstruction, scratchAddress } from '../linux/borrow.ts';
-import { ptrace, waitpid } from '../linux/libc.ts';
-import { ProcessMemory } from '../linux/memory.ts';
-import { parseSmaps, readProc, readStat } from '../linux/proc.ts';
-import { PTRACE } from '../linux/ptrace.ts';
-import { nameRegions } from '../linux/regions.ts';
-import { RemoteThread } from '../linux/remote.ts';
+import type { ProcessMemory } from '../linux/memory.ts';
+import { readStat } from '../linux/proc.ts';
+import type { RemoteThread } from '../linux/remote.ts';
 
 const PR_SET_MM = 35;
 const PR_SET_MM_MAP = 14;
 const HUGE_PAGE = 2n << 20n;
-const WALL = 0x40000000;
 /** struct prctl_mm_map: eleven addresses, a pointer, two 32-bit words. */
 const PRCTL_MM_MAP_SIZE = 104;
 /** Fields of /proc/PID/stat in the order of the struct: start_code … env_end (brk follows start_brk). */
 const FIELDS = { beforeBrk: [26, 27, 45, 46], startBrk: 47, afterBrk: [28, 48, 49, 50, 51] } as const;
 
-/** To be called in the exec stop, before the program's first instruction. */
-export function alignHeap(pid: number): void {
-  const stat = readStat(pid);
-  const startBrk = stat(FIELDS.startBrk);
+/** Where the heap is to begin, unless it does so already. */
+export function alignedBrk(pid: number): bigint | undefined {
+  const startBrk = readStat(pid)(FIELDS.startBrk);
   const aligned = (startBrk + HUGE_PAGE - 1n) & ~(HUGE_PAGE - 1n);
-  if (startBrk === 0n || aligned === startBrk) return;
-  // The exec stop is inside of execve, whose return would overwrite a register: one step leads out.
-  if (ptrace(PTRACE.SINGLESTEP, pid, 0, 0) < 0) return;
-  waitpid(pid, WALL);
+  return startBrk === 0n || aligned === startBrk ? undefined : aligned;
+}
 
+/** Before the program's first instruction. `scratch`: memory of the process that may be overwritten. */
+export function alignHeap(
+  remote: RemoteThread,
+  memory: ProcessMemory,
+  scratch: bigint,
+  aligned: bigint,
+): void {
+  const stat = readStat(remote.tid);
   const map = new Uint8Array(PRCTL_MM_MAP_SIZE);
   const view = viewOf(map);
   const addresses = [
@@ -44,18 +44,6 @@ export function alignHeap(pid: number): void {
   ];
   for (const [i, address] of addresses.entries()) view.setBigUint64(i * 8, address, true);
   view.setUint32(100, 0xffff_ffff, true); // exe_fd: none
-
-  const memory = new ProcessMemory(pid);
-  try {
-    const regions = nameRegions(parseSmaps(readProc(`/proc/${pid}/smaps`)), []);
-    const scratch = scratchAddress(regions);
-    const overwritten = memory.bytes(scratch, map.length);
-    const remote = new RemoteThread(pid, findSyscallInstruction(regions, memory));
-    memory.write(scratch, map);
-    remote.call('prctl', PR_SET_MM, PR_SET_MM_MAP, scratch, map.length, 0);
-    remote.end();
-    memory.write(scratch, overwritten);
-  } finally {
-    memory.close();
-  }
+  memory.write(scratch, map);
+  remote.call('prctl', PR_SET_MM, PR_SET_MM_MAP, scratch, map.length, 0);
 }

@@ -13,7 +13,7 @@ import { O } from '../linux/open-flags.ts';
 import { readProc } from '../linux/proc.ts';
 import { seizeChild } from '../linux/seize.ts';
 import type { Tracee } from '../linux/tracee.ts';
-import { alignHeap } from './align-heap.ts';
+import { beforeStart } from './before-start.ts';
 
 /** Descriptor of the pipe in the shell: one digit, as POSIX shells take no more. */
 const GATE = 9;
@@ -66,7 +66,7 @@ export async function launch(program: string, options: LaunchOptions): Promise<T
     tracee = seizeChild(pid, options.signal);
     writeSync(writer, '\n');
     await runToExec(tracee, path);
-    alignHeap(tracee.pid);
+    beforeStart(tracee.pid);
     return tracee;
   } catch (error) {
     tracee?.kill();

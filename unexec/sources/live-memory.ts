@@ -4,12 +4,13 @@
  *
  * @module
  */
-import { UnexecError } from '../errors.ts';
 import type { FreezePoint } from '../freeze-point.ts';
 import type { MemoryImage } from '../image.ts';
 import { ProcessMemory } from '../linux/memory.ts';
 import { parseSmaps, readProc } from '../linux/proc.ts';
 import { nameRegions } from '../linux/regions.ts';
+import { requireSupportedMachine } from '../linux/supported-machine.ts';
+import { ARCH } from '../linux/this-machine.ts';
 import { type LaunchOptions, launch } from './launch.ts';
 import { type Reached, runToFreezePoint } from './run-to-freeze-point.ts';
 
@@ -25,20 +26,14 @@ export interface LiveMemory {
 /**
  * Starts a program, runs it to its freeze point and stops every thread.
  *
- * @throws UnexecError `UNSUPPORTED_MACHINE`; as `launch` and `runToFreezePoint`; `CANNOT_STOP`, `PROC_UNREADABLE`
+ * @throws UnexecError as `requireSupportedMachine`, `launch` and `runToFreezePoint`; `CANNOT_STOP`, `PROC_UNREADABLE`
  */
 export async function openLive(
   program: string,
   point: FreezePoint,
   options: LaunchOptions,
 ): Promise<LiveMemory> {
-  if (process.platform !== 'linux' || process.arch !== 'x64') {
-    throw new UnexecError(
-      'UNSUPPORTED_MACHINE',
-      `programs can be stopped on linux on x64 only, and this is ${process.platform} on ${process.arch}`,
-      { hint: 'take a core of the process, and give that' },
-    );
-  }
+  requireSupportedMachine();
   const tracee = await launch(program, options);
   try {
     const reached = await runToFreezePoint(tracee, point);
@@ -50,7 +45,7 @@ export async function openLive(
     return {
       pid,
       reached,
-      image: { arch: 'x86_64', regions: nameRegions(mappings, []), memory },
+      image: { arch: ARCH, regions: nameRegions(mappings, []), memory },
       release: (how = 'kill') => {
         memory.close();
         if (how === 'kill') tracee.kill();

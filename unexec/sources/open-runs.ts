@@ -13,6 +13,7 @@ import { freezePointText, parseFreezePoint } from '../freeze-point.ts';
 import type { MemoryImage } from '../image.ts';
 import { type RememberedStdio, rememberStdio } from '../linux/like-descriptors.ts';
 import { runFacts } from '../linux/run-facts.ts';
+import { ARCH } from '../linux/this-machine.ts';
 import type { RunFacts } from '../pointers/diagnose.ts';
 import { launchOptions } from './launch-options.ts';
 import { openLiveElf } from './live-elf.ts';
@@ -166,7 +167,7 @@ type Live = Awaited<ReturnType<typeof openLiveMachO>> | Awaited<ReturnType<typeo
 /** An emulator's random bytes are not those of the program that it runs. */
 function factsOf({ pid, image, guestBase }: Live): RunFacts {
   const { random, ...facts } = runFacts(pid, image.memory);
-  return random === undefined || guestBase !== 0n || image.arch !== 'x86_64' ? facts : { ...facts, random };
+  return random === undefined || guestBase !== 0n || image.arch !== ARCH ? facts : { ...facts, random };
 }
 
 function executableOf({ executable }: Live): RunExecutable {

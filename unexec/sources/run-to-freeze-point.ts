@@ -16,6 +16,7 @@ import { ARCH } from '../linux/this-machine.ts';
 import type { Tracee } from '../linux/tracee.ts';
 import { undoInterruption } from '../linux/undo-interruption.ts';
 import { nameOfCall } from '../restorer/system-calls.ts';
+import { beforeNextStart } from './before-start.ts';
 import { FunctionAim } from './function-aim.ts';
 import { type Call, OutputSearch } from './output-search.ts';
 
@@ -206,6 +207,7 @@ class Run {
       case 'exec':
         this.#memory.close();
         this.#memory = new ProcessMemory(this.#tracee.pid);
+        beforeNextStart(stop.tid);
         this.#started(false);
         return this.#goOn(stop.tid);
       case 'new-process':
