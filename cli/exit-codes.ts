@@ -15,6 +15,7 @@ export const EXIT = {
   PROGRAM: 6,
   FINDINGS: 7,
   SECRETS: 8,
+  DIFFERENT: 9,
 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
@@ -29,6 +30,7 @@ export const EXIT_MEANINGS: readonly (readonly [number | string, string])[] = [
   [EXIT.PROGRAM, 'the program cannot be started or traced'],
   [EXIT.FINDINGS, 'a verified file breaks a rule; every finding is told'],
   [EXIT.SECRETS, 'an inspected file has what looks like a credential'],
+  [EXIT.DIFFERENT, 'what was compared differs'],
   ['129, 130, 143', 'ended by SIGHUP, SIGINT or SIGTERM'],
 ];
 

@@ -4,9 +4,10 @@
  * @module
  */
 import type { Command } from '../command.ts';
+import { DIFF } from './diff.ts';
 import { INSPECT } from './inspect.ts';
 import { MAP } from './map.ts';
 import { PREPARE } from './prepare.ts';
 import { VERIFY } from './verify.ts';
 
-export const COMMANDS: readonly Command[] = [VERIFY, MAP, PREPARE, INSPECT];
+export const COMMANDS: readonly Command[] = [VERIFY, MAP, PREPARE, INSPECT, DIFF];

@@ -4,8 +4,8 @@
  * @module
  */
 import type { AddressReport, SecretsReport } from '../../unexec/index.ts';
+import { fittedTable, shorten, WIDTH } from '../fitted.ts';
 import { printable, type Style } from '../render.ts';
-import { fittedTable, shorten, WIDTH } from './fitted.ts';
 
 export function renderAddress({ path, address, places }: AddressReport, style: Style): string[] {
   return [

@@ -11,8 +11,8 @@ import type {
   InspectReport,
   RegionSum,
 } from '../../unexec/index.ts';
+import { fittedTable, shorten, WIDTH, wrapped } from '../fitted.ts';
 import { type Align, formatBytes, printable, type Style } from '../render.ts';
-import { fittedTable, shorten, WIDTH, wrapped } from './fitted.ts';
 
 type Unexec = NonNullable<InspectedImage['unexec']>;
 type Frozen = Exclude<Unexec, { readonly style: 'prepared' }>;

@@ -75,6 +75,13 @@ export class Fields {
     });
   }
 
+  /** Every value that is no object and no list, by its path (`threads[0].tid`), as JSON. */
+  leaves(): Map<string, string> {
+    const leaves = new Map<string, string>();
+    for (const [name, value] of this.#fields) addLeaves(leaves, this.#path(name), value, 0);
+    return leaves;
+  }
+
   #list(name: string): readonly unknown[] {
     const value = this.#fields.get(name);
     if (Array.isArray(value)) return value;
@@ -83,6 +90,20 @@ export class Fields {
 
   #path(name: string): string {
     return this.#where === '' ? name : `${this.#where}.${name}`;
+  }
+}
+
+/** No manifest of ours is as deep. */
+const MAX_DEPTH = 16;
+
+function addLeaves(leaves: Map<string, string>, path: string, value: unknown, depth: number): void {
+  if (depth > MAX_DEPTH) throw malformed(path.slice(0, 60), null, `at most ${MAX_DEPTH} levels`);
+  if (Array.isArray(value)) {
+    for (const [i, item] of value.entries()) addLeaves(leaves, `${path}[${i}]`, item, depth + 1);
+  } else if (typeof value === 'object' && value !== null) {
+    for (const [name, item] of Object.entries(value)) addLeaves(leaves, `${path}.${name}`, item, depth + 1);
+  } else {
+    leaves.set(path, JSON.stringify(value) ?? 'null');
   }
 }
 

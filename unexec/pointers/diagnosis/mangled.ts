@@ -23,6 +23,7 @@ const ROTATION = 17n;
 
 export const canaries: Diagnose = function* ({ runs }, open) {
   const known = runs?.map(({ random }) => canaryOf(random));
+  const guards = runs?.map(({ random }) => guardOf(random));
   const copies = new Map<string, UnexplainedWord[]>();
   for (const word of open) {
     const { value1, value2 } = word;
@@ -31,6 +32,8 @@ export const canaries: Diagnose = function* ({ runs }, open) {
         word,
         { kind: 'canary', text: "the stack protector's canary, left over from a function's frame" },
       ];
+    } else if (guards?.[0] !== undefined && value1 === guards[0] && value2 === guards[1]) {
+      yield [word, { kind: 'canary', text: 'the guard that libc scrambles pointers with' }];
     } else if (
       value1 % 256n === 0n &&
       value2 % 256n === 0n &&
@@ -52,10 +55,12 @@ function canaryOf(random: Uint8Array | undefined): bigint | undefined {
   return random === undefined ? undefined : viewOf(random).getBigUint64(0, true) & ~0xffn;
 }
 
+function guardOf(random: Uint8Array | undefined): bigint | undefined {
+  return random === undefined ? undefined : viewOf(random).getBigUint64(8, true);
+}
+
 export const mangledPointers: Diagnose = function* (input, open) {
-  const guards = input.runs?.map(({ random }) =>
-    random === undefined ? undefined : viewOf(random).getBigUint64(8, true),
-  );
+  const guards = input.runs?.map(({ random }) => guardOf(random));
   const [guard1, guard2] = guards ?? [];
   if (guard1 !== undefined && guard2 !== undefined) yield* decoded(input, open, guard1, guard2);
   else yield* consistent(input.arch, open);

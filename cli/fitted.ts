@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type Align, table } from '../render.ts';
+import { type Align, table } from './render.ts';
 
 export const WIDTH = 100;
 /** Less says nothing. */

@@ -1,0 +1,180 @@
+/**
+ * A file as one side of a comparison: a process that unexec froze, by its regions; any other ELF or Mach-O file by its
+ * sections, or its segments where it has none.
+ *
+ * @module
+ */
+import {
+  type ByteSource,
+  describeFile,
+  type ImageDescription,
+  type MemoryPart,
+  type Part,
+} from '../../formats/describe/index.ts';
+import { type ElfFile, readElf } from '../../formats/elf/index.ts';
+import { readMachO } from '../../formats/macho/index.ts';
+import { UnexecError } from '../errors.ts';
+import { openRegularFile } from '../file-source.ts';
+import type { Arch, MemoryReader } from '../image.ts';
+import type { Fields } from '../inspect/fields.ts';
+import { notesOfElf, notesOfMachO } from '../inspect/notes.ts';
+import { readSteps } from '../inspect/steps.ts';
+import type { RunFacts } from '../pointers/diagnose.ts';
+import { type MemoryStretch, StretchMemory } from '../sources/stretch-memory.ts';
+import type { Area, Side, SymbolSpan } from './side.ts';
+import { type Auxv, findAuxv, splitStack } from './stack.ts';
+
+const ARCHES: ReadonlyMap<string, Arch> = new Map([
+  ['x86_64', 'x86_64'],
+  ['aarch64', 'aarch64'],
+  ['arm64', 'aarch64'],
+  ['arm64e', 'aarch64'],
+]);
+/** Regions that the kernel makes anew in each process; [vsyscall] is above all that a file can say. */
+const KERNELS: ReadonlySet<string> = new Set(['vdso', 'vvar', 'vsyscall']);
+/** A run began at most so long before it was frozen, as far as its times are to be recognised. */
+const LONGEST_RUN = 3_600_000_000_000n;
+const SECOND = 1_000_000_000n;
+
+/**
+ * @throws UnexecError `FILE_UNREADABLE`, `DIFF_FAT` for a file of several architectures, `UNSUPPORTED_ARCH`; FormatError for
+ *   a file that makes no sense
+ */
+export function openFileSide(path: string): Side {
+  const source = openRegularFile(path);
+  try {
+    return sideOf(path, source, () => source.close());
+  } catch (error) {
+    source.close();
+    throw error;
+  }
+}
+
+function sideOf(path: string, source: ByteSource, close: () => void): Side {
+  const { images, parts, size } = describeFile(source);
+  const [image] = images;
+  if (image === undefined || images.length > 1) {
+    throw new UnexecError('DIFF_FAT', `${path} has ${images.length} architectures, expected one`, {
+      path,
+      hint: 'take out the one that is meant: lipo -thin',
+    });
+  }
+  const arch = ARCHES.get(image.arch);
+  if (arch === undefined) {
+    throw new UnexecError('UNSUPPORTED_ARCH', `${path} is for ${image.arch}, expected x86-64 or 64-bit ARM`, {
+      path,
+    });
+  }
+  const elf = image.format === 'ELF' ? readElf(source) : undefined;
+  const notes = elf ? notesOfElf(elf) : notesOfMachO(readMachO(source));
+  const manifest = notes?.manifest;
+  const isProcess = elf !== undefined && manifest?.text('style') === 'resume';
+  const regions = isProcess ? regionsOf(manifest) : partsInMemory(image);
+  const memory = memoryOf(image, source);
+  const vector = isProcess ? findAuxv(regions, memory) : undefined;
+  return {
+    told: {
+      ...{ source: 'file', path, pid: null, kind: image.kind, arch: image.arch, size },
+      frozenAt: manifest?.text('frozenAt') ?? null,
+    },
+    arch,
+    areas: splitStack(regions, vector),
+    memory,
+    symbols: () => symbolsOf(image),
+    facts: isProcess ? factsOf(manifest, vector, memory) : {},
+    manifest,
+    steps: isProcess ? stepsOf(elf, manifest) : undefined,
+    file: { source, parts: partsElsewhere(parts, regions) },
+    close,
+  };
+}
+
+function regionsOf(manifest: Fields): Area[] {
+  let module = '';
+  return manifest
+    .objects('regions')
+    .map(region => {
+      const kind = region.text('kind');
+      const path = region.text('name');
+      if (path !== '') module = path;
+      const permissions = region.text('permissions');
+      return {
+        start: region.bigAddress('start'),
+        size: region.whole('size'),
+        read: permissions[0] === 'r',
+        write: permissions[1] === 'w',
+        execute: permissions[2] === 'x',
+        shared: permissions[3] === 's',
+        name: path || (kind === 'module-data' ? `${module} bss` : kind),
+        kind,
+        inode: 0,
+        isCompared: !KERNELS.has(kind),
+      };
+    })
+    .filter(({ kind }) => kind !== 'vsyscall');
+}
+
+/** Of an ordinary file what it has in memory; of a core its segments. */
+const partsInMemory = (image: ImageDescription): Area[] =>
+  image.memory.map(({ address, size, name, kind, protection, backing }) => ({
+    start: address,
+    size,
+    read: protection.includes('r'),
+    write: protection.includes('w'),
+    execute: protection.includes('x'),
+    shared: false,
+    name,
+    kind,
+    inode: 0,
+    isCompared: backing !== 'absent',
+  }));
+
+function memoryOf(image: ImageDescription, source: ByteSource): StretchMemory {
+  const stretchOf = ({ name, address, size, backing, offset }: MemoryPart): MemoryStretch => ({
+    start: address,
+    size,
+    ...{ name, inode: 0, read: true, write: false, execute: false, shared: false },
+    stored: backing === 'file' && offset !== undefined ? Math.min(size, source.size - offset) : 0,
+    fill: (into, bytes) => bytes.set(source.read((offset ?? 0) + into, bytes.length)),
+  });
+  return new StretchMemory(image.memory.map(stretchOf));
+}
+
+const symbolsOf = (image: ImageDescription): SymbolSpan[] =>
+  image
+    .symbols()
+    .flatMap(({ name, address, size }) => (address === undefined ? [] : [{ name, address, size }]));
+
+const stepsOf = (elf: ElfFile, manifest: Fields) => {
+  const place = manifest.object('steps');
+  return readSteps(elf, place.bigAddress('address'), place.whole('size'));
+};
+
+/** Parts that no area holds; parts of the restorer have addresses, too. */
+function partsElsewhere(parts: readonly Part[], areas: readonly Area[]): Part[] {
+  const starts = areas.map(({ start }) => start);
+  const isInArea = (address: bigint): boolean => {
+    let low = 0;
+    let high = starts.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((starts[middle] ?? 0n) <= address) low = middle + 1;
+      else high = middle;
+    }
+    const area = areas[low - 1];
+    return area?.isCompared === true && address < area.start + BigInt(area.size);
+  };
+  return parts.filter(({ address }) => address === undefined || !isInArea(address));
+}
+
+/** What the words of this run can be recognised by. */
+function factsOf(manifest: Fields, vector: Auxv | undefined, memory: MemoryReader): RunFacts {
+  const frozenAt = BigInt(Date.parse(manifest.text('frozenAt')) || 0) * 1_000_000n;
+  const random = new Uint8Array(16);
+  if (vector !== undefined) memory.read(vector.random, random);
+  return {
+    realtime: { from: frozenAt - LONGEST_RUN, to: frozenAt + SECOND },
+    ids: manifest.objects('threads').map(thread => thread.whole('tid')),
+    ...(vector === undefined ? {} : { random }),
+  };
+}
