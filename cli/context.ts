@@ -44,8 +44,8 @@ export function splitAtDashes(argv: readonly string[]): {
 }
 
 /** A line of progress on the terminal, or nothing where none is wanted. */
-export const progressLine = ({ json, quiet }: Manner): ProgressLine =>
-  new ProgressLine(quiet || json ? { write() {} } : process.stderr);
+export const progressLine = ({ json, quiet }: Manner, verb = 'writing'): ProgressLine =>
+  new ProgressLine(quiet || json ? { write() {} } : process.stderr, verb);
 
 /** How text looks on stderr, and on stdout. */
 export const stderrStyle = (): Style => styleFor(process.stderr, process.env);

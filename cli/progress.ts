@@ -1,6 +1,6 @@
 /**
- * One line on a terminal that tells how far a long write is: bytes and speed. The program that is
- * frozen stands still while it is shown, so nothing else writes in between; it is wiped at the end.
+ * One line on a terminal that tells how far long work is: bytes and speed. It is wiped at the end. A program that is
+ * frozen stands still while it is shown, so nothing else writes in between.
  *
  * @module
  */
@@ -11,7 +11,7 @@ export interface ProgressOutput {
   write(text: string): unknown;
 }
 
-/** A write that is over sooner needs no progress. Milliseconds. */
+/** Work that is over sooner needs no progress. Milliseconds. */
 const SHOW_AFTER = 300;
 /** Least time between two updates. Milliseconds. */
 const INTERVAL = 100;
@@ -19,14 +19,16 @@ const WIPE_LINE = '\r\x1b[K';
 
 export class ProgressLine {
   readonly #output: ProgressOutput;
+  readonly #verb: string;
   readonly #now: () => number;
   #startedAt: number | undefined;
   #drawnAt = Number.NEGATIVE_INFINITY;
   #shown = false;
 
-  /** Writes to terminals only. `now` gives milliseconds. */
-  constructor(output: ProgressOutput, now: () => number = () => performance.now()) {
+  /** Writes to terminals only. `verb`: what is done; `now` gives milliseconds. */
+  constructor(output: ProgressOutput, verb: string, now: () => number = () => performance.now()) {
     this.#output = output;
+    this.#verb = verb;
     this.#now = now;
   }
 
@@ -42,7 +44,7 @@ export class ProgressLine {
     const percent = total === 0 ? 100 : Math.floor((100 * done) / total);
     const speed = formatBytes((done * 1000) / elapsed);
     this.#output.write(
-      `${WIPE_LINE}writing ${formatBytes(done)} of ${formatBytes(total)} (${percent}%), ${speed}/s`,
+      `${WIPE_LINE}${this.#verb} ${formatBytes(done)} of ${formatBytes(total)} (${percent}%), ${speed}/s`,
     );
   }
 

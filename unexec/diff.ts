@@ -9,10 +9,13 @@ import { comparePages, type PageComparison } from './diff/compare-pages.ts';
 import { openFileSide } from './diff/file-side.ts';
 import type { DiffRegion, DiffReport, DiffWord, PageCounts, WordCounts } from './diff/model.ts';
 import { type AreaPair, pairAreas } from './diff/pair-areas.ts';
+import { processSide } from './diff/process-side.ts';
 import { diffFields, diffParts, diffSteps, isSameFile } from './diff/rest-of-file.ts';
 import { protectionOf, type Side } from './diff/side.ts';
 import { type AreaPlace, SymbolSums } from './diff/symbol-sums.ts';
 import { UnexecError } from './errors.ts';
+import { parseFreezePoint } from './freeze-point.ts';
+import { openSource } from './sources/open-source.ts';
 
 export interface DiffOptions {
   /** At most so many symbols, and words that are no moved pointers, are listed (default: 1000 each). */
@@ -25,16 +28,23 @@ export interface DiffOptions {
 
 const LISTED = 1000;
 
+/** What is compared: the file at a path, or a process, which stands still meanwhile and goes on afterwards. */
+export type DiffSource = string | { readonly pid: number };
+
 /**
- * Compares the files at two paths.
+ * Compares two files, or processes.
  *
- * @throws UnexecError `FILE_UNREADABLE`, `DIFF_FAT`, `UNSUPPORTED_ARCH`, `DIFF_ARCH` for two architectures, `BAD_RANGES`;
- *   FormatError for a file that makes no sense
+ * @throws UnexecError `FILE_UNREADABLE`, `DIFF_FAT`, `UNSUPPORTED_ARCH`, `DIFF_ARCH` for two architectures, `BAD_RANGES`; with
+ *   the code of the FormatError for a file that makes no sense; as an attach does for a process
  */
-export async function diff(pathA: string, pathB: string, options: DiffOptions = {}): Promise<DiffReport> {
-  const a = openFileSide(pathA);
+export async function diff(
+  sourceA: DiffSource,
+  sourceB: DiffSource,
+  options: DiffOptions = {},
+): Promise<DiffReport> {
+  const a = await openSide(sourceA, options);
   try {
-    const b = openFileSide(pathB);
+    const b = await openSide(sourceB, options);
     try {
       return await compareSides(a, b, options);
     } finally {
@@ -87,6 +97,14 @@ async function compareSides(a: Side, b: Side, options: DiffOptions): Promise<Dif
     parts: files === undefined ? [] : diffParts(files.a, files.b),
   };
   return { ...report, same: isSame(report) && (!files || isSameFile(files.a.source, files.b.source)) };
+}
+
+/** @throws as `openFileSide`; as `openSource` for a process */
+async function openSide(source: DiffSource, { signal }: DiffOptions): Promise<Side> {
+  if (typeof source === 'string') return openFileSide(source);
+  const options = signal === undefined ? {} : { signal };
+  const opening = { options, point: parseFreezePoint('now'), say: () => {} };
+  return processSide(await openSource(source, opening));
 }
 
 function progress(pairs: readonly AreaPair[], { onProgress, signal }: DiffOptions) {

@@ -22,7 +22,7 @@
 export { FormatError } from '../formats/errors.ts';
 export type { Finding, Severity } from '../formats/finding.ts';
 export type * from './diff/model.ts';
-export { type DiffOptions, diff } from './diff.ts';
+export { type DiffOptions, type DiffSource, diff } from './diff.ts';
 export { type Reason, UnexecError, type UnexecErrorFacts } from './errors.ts';
 export {
   type FreezeOptions,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { diff, FormatError, UnexecError } from '../../unexec/index.ts';
+import { type DiffSource, diff } from '../../unexec/index.ts';
 import {
   command,
   type Example,
@@ -19,9 +19,8 @@ import { EXIT, EXIT_MEANINGS } from '../exit-codes.ts';
 
 export interface DiffRequest {
   readonly type: 'diff';
-  /** A path, or the number of a process. */
-  readonly a: string;
-  readonly b: string;
+  readonly a: DiffSource;
+  readonly b: DiffSource;
 }
 
 const SUMMARY = 'compare two frozen files, or a running process with one, by region, page and symbol';
@@ -57,8 +56,11 @@ export function parseDiff(words: readonly string[]): DiffRequest | Text {
   const text = readWords(parser, words);
   if (text !== undefined) return text;
   const [a = '', b = ''] = parser.args;
-  return { type: 'diff', a, b };
+  return { type: 'diff', a: sourceOf(a), b: sourceOf(b) };
 }
+
+/** Digits are the number of a process; a file of such a name is written `./123`. */
+const sourceOf = (word: string): DiffSource => (/^\d{1,9}$/.test(word) ? { pid: Number(word) } : word);
 
 const DIFF_EXITS: ReadonlySet<number | string> = new Set([
   EXIT.OK,
@@ -69,8 +71,8 @@ const DIFF_EXITS: ReadonlySet<number | string> = new Set([
 ]);
 
 async function runDiff({ a, b }: DiffRequest, { manner, signal }: Context): Promise<number> {
-  const progress = progressLine(manner);
-  const report = await compare(a, b, {
+  const progress = progressLine(manner, 'comparing');
+  const report = await diff(a, b, {
     signal,
     onProgress: (done, total) => progress.update(done, total),
   }).finally(() => progress.end());
@@ -78,14 +80,4 @@ async function runDiff({ a, b }: DiffRequest, { manner, signal }: Context): Prom
   if (manner.json) printJson({ ok: report.same, exitCode, ...report });
   else if (!manner.quiet) printLines(renderDiff(report, stdoutStyle(), manner.verbose));
   return exitCode;
-}
-
-async function compare(...[a, b, options]: Parameters<typeof diff>): ReturnType<typeof diff> {
-  try {
-    return await diff(a, b, options);
-  } catch (error) {
-    // A file that makes no sense is no fault of ours.
-    if (!(error instanceof FormatError)) throw error;
-    throw new UnexecError(error.code, error.message, { cause: error });
-  }
 }

@@ -14,7 +14,7 @@ import {
   readWords,
   type Text,
 } from '../command.ts';
-import { type Context, printJson, printLines, stdoutStyle } from '../context.ts';
+import { type Context, printJson, printLines, progressLine, stdoutStyle } from '../context.ts';
 import { UsageError } from '../errors.ts';
 import { EXIT, EXIT_MEANINGS } from '../exit-codes.ts';
 import { renderAddress, renderSecrets } from '../inspect/address-text.ts';
@@ -125,7 +125,11 @@ const tell = <R extends object>(report: R, render: (report: R) => string[]) => (
 });
 
 async function tellSecrets(file: string, { manner, signal }: Context): Promise<number> {
-  const report = await findSecrets(file, { signal });
+  const progress = progressLine(manner, 'searching');
+  const report = await findSecrets(file, {
+    signal,
+    onProgress: (done, total) => progress.update(done, total),
+  }).finally(() => progress.end());
   const exitCode = report.count === 0 ? EXIT.OK : EXIT.SECRETS;
   if (manner.json) printJson({ ok: report.count === 0, exitCode, ...report });
   else printLines(renderSecrets(report, stdoutStyle(), manner.quiet));

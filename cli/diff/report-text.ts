@@ -11,7 +11,7 @@ import type {
   PageCounts,
   StepCount,
 } from '../../unexec/index.ts';
-import { fittedTable, shorten, WIDTH } from '../fitted.ts';
+import { fittedTable, shorten, WIDTH, wrapped } from '../fitted.ts';
 import { type Align, formatBytes, printable, type Style } from '../render.ts';
 
 const PAGE = 4096;
@@ -107,15 +107,18 @@ function wordLines({ words, regions, a }: DiffReport, style: Style): string[] {
   for (const region of regions) {
     for (const [kind, count] of Object.entries(region.kinds)) kinds.set(kind, (kinds.get(kind) ?? 0) + count);
   }
-  const seen = [...kinds].sort((x, y) => y[1] - x[1]).map(([kind, count]) => `${count} ${kind}`);
-  const hint =
-    a.kind === 'image' ? ['  freeze both with --reproducible, and pointers stay where they are'] : [];
+  const seen = [...kinds].sort((x, y) => y[1] - x[1]);
+  const looked = seen.reduce((sum, [, count]) => sum + count, 0);
+  const others = `${unexplained} others${looked < unexplained ? `, of which the first ${looked} are` : ', which are'}:`;
+  const hint = '  freeze both with --reproducible, and pointers stay where they are';
   return [
     '',
     style.bold('words on changed pages'),
     `  ${moved} pointers that moved with what they lead to`,
-    ...(unexplained === 0 ? [] : [`  ${unexplained} others: ${seen.join(', ')}`]),
-    ...(moved > 0 ? hint.map(line => style.dim(line)) : []),
+    ...(seen.length === 0
+      ? []
+      : wrapped([others, ...seen.map(([kind, count]) => `${count}\u00a0${kind}`)], '  ')),
+    ...(moved > 0 && a.kind === 'image' ? [style.dim(hint)] : []),
   ];
 }
 

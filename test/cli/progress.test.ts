@@ -7,7 +7,7 @@ const MIB = 1 << 20;
 function terminal(isTTY = true) {
   const written: string[] = [];
   const clock = { now: 0 };
-  const line = new ProgressLine({ isTTY, write: text => written.push(text) }, () => clock.now);
+  const line = new ProgressLine({ isTTY, write: text => written.push(text) }, 'writing', () => clock.now);
   return { written, clock, line };
 }
 

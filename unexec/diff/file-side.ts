@@ -12,17 +12,18 @@ import {
   type Part,
 } from '../../formats/describe/index.ts';
 import { type ElfFile, readElf } from '../../formats/elf/index.ts';
+import { FormatError } from '../../formats/errors.ts';
 import { readMachO } from '../../formats/macho/index.ts';
 import { UnexecError } from '../errors.ts';
 import { openRegularFile } from '../file-source.ts';
-import type { Arch, MemoryReader } from '../image.ts';
+import type { Arch } from '../image.ts';
 import type { Fields } from '../inspect/fields.ts';
 import { notesOfElf, notesOfMachO } from '../inspect/notes.ts';
 import { readSteps } from '../inspect/steps.ts';
-import type { RunFacts } from '../pointers/diagnose.ts';
 import { type MemoryStretch, StretchMemory } from '../sources/stretch-memory.ts';
+import { frozenAreas, frozenFacts } from './frozen.ts';
 import type { Area, Side, SymbolSpan } from './side.ts';
-import { type Auxv, findAuxv, splitStack } from './stack.ts';
+import { findAuxv, splitStack } from './stack.ts';
 
 const ARCHES: ReadonlyMap<string, Arch> = new Map([
   ['x86_64', 'x86_64'],
@@ -30,15 +31,10 @@ const ARCHES: ReadonlyMap<string, Arch> = new Map([
   ['arm64', 'aarch64'],
   ['arm64e', 'aarch64'],
 ]);
-/** Regions that the kernel makes anew in each process; [vsyscall] is above all that a file can say. */
-const KERNELS: ReadonlySet<string> = new Set(['vdso', 'vvar', 'vsyscall']);
-/** A run began at most so long before it was frozen, as far as its times are to be recognised. */
-const LONGEST_RUN = 3_600_000_000_000n;
-const SECOND = 1_000_000_000n;
 
 /**
- * @throws UnexecError `FILE_UNREADABLE`, `DIFF_FAT` for a file of several architectures, `UNSUPPORTED_ARCH`; FormatError for
- *   a file that makes no sense
+ * @throws UnexecError `FILE_UNREADABLE`, `DIFF_FAT` for a file of several architectures, `UNSUPPORTED_ARCH`; with the code of the
+ *   FormatError for a file that makes no sense
  */
 export function openFileSide(path: string): Side {
   const source = openRegularFile(path);
@@ -46,9 +42,15 @@ export function openFileSide(path: string): Side {
     return sideOf(path, source, () => source.close());
   } catch (error) {
     source.close();
-    throw error;
+    throw named(path, error);
   }
 }
+
+/** What makes no sense is in one of two files: the error says in which. */
+const named = (path: string, error: unknown): unknown =>
+  error instanceof FormatError
+    ? new UnexecError(error.code, `${path}: ${error.message}`, { path, cause: error })
+    : error;
 
 function sideOf(path: string, source: ByteSource, close: () => void): Side {
   const { images, parts, size } = describeFile(source);
@@ -69,7 +71,7 @@ function sideOf(path: string, source: ByteSource, close: () => void): Side {
   const notes = elf ? notesOfElf(elf) : notesOfMachO(readMachO(source));
   const manifest = notes?.manifest;
   const isProcess = elf !== undefined && manifest?.text('style') === 'resume';
-  const regions = isProcess ? regionsOf(manifest) : partsInMemory(image);
+  const regions = isProcess ? frozenAreas(manifest) : partsInMemory(image);
   const memory = memoryOf(image, source);
   const vector = isProcess ? findAuxv(regions, memory) : undefined;
   return {
@@ -80,38 +82,19 @@ function sideOf(path: string, source: ByteSource, close: () => void): Side {
     arch,
     areas: splitStack(regions, vector),
     memory,
-    symbols: () => symbolsOf(image),
-    facts: isProcess ? factsOf(manifest, vector, memory) : {},
+    symbols: () => {
+      try {
+        return symbolsOf(image);
+      } catch (error) {
+        throw named(path, error);
+      }
+    },
+    facts: isProcess ? frozenFacts(manifest, vector, memory) : {},
     manifest,
     steps: isProcess ? stepsOf(elf, manifest) : undefined,
     file: { source, parts: partsElsewhere(parts, regions) },
     close,
   };
-}
-
-function regionsOf(manifest: Fields): Area[] {
-  let module = '';
-  return manifest
-    .objects('regions')
-    .map(region => {
-      const kind = region.text('kind');
-      const path = region.text('name');
-      if (path !== '') module = path;
-      const permissions = region.text('permissions');
-      return {
-        start: region.bigAddress('start'),
-        size: region.whole('size'),
-        read: permissions[0] === 'r',
-        write: permissions[1] === 'w',
-        execute: permissions[2] === 'x',
-        shared: permissions[3] === 's',
-        name: path || (kind === 'module-data' ? `${module} bss` : kind),
-        kind,
-        inode: 0,
-        isCompared: !KERNELS.has(kind),
-      };
-    })
-    .filter(({ kind }) => kind !== 'vsyscall');
 }
 
 /** Of an ordinary file what it has in memory; of a core its segments. */
@@ -165,16 +148,4 @@ function partsElsewhere(parts: readonly Part[], areas: readonly Area[]): Part[] 
     return area?.isCompared === true && address < area.start + BigInt(area.size);
   };
   return parts.filter(({ address }) => address === undefined || !isInArea(address));
-}
-
-/** What the words of this run can be recognised by. */
-function factsOf(manifest: Fields, vector: Auxv | undefined, memory: MemoryReader): RunFacts {
-  const frozenAt = BigInt(Date.parse(manifest.text('frozenAt')) || 0) * 1_000_000n;
-  const random = new Uint8Array(16);
-  if (vector !== undefined) memory.read(vector.random, random);
-  return {
-    realtime: { from: frozenAt - LONGEST_RUN, to: frozenAt + SECOND },
-    ids: manifest.objects('threads').map(thread => thread.whole('tid')),
-    ...(vector === undefined ? {} : { random }),
-  };
 }

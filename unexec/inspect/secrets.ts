@@ -19,6 +19,8 @@ const MOST_REPORTED = 1000;
 
 export interface FindSecretsOptions {
   readonly signal?: AbortSignal;
+  /** Called every MiB with the bytes that have been looked at, and all that there are. */
+  readonly onProgress?: (done: number, total: number) => void;
 }
 
 /**
@@ -27,16 +29,19 @@ export interface FindSecretsOptions {
  * @throws UnexecError `FILE_UNREADABLE`; FormatError for a file that makes no sense; the signal's reason
  */
 export async function findSecrets(path: string, options: FindSecretsOptions = {}): Promise<SecretsReport> {
-  const { signal } = options;
+  const { signal, onProgress } = options;
   const source = openRegularFile(path);
   try {
     const secrets: FoundSecret[] = [];
     let count = 0;
+    let done = 0;
     for (const stretch of stretchesOf(describeFile(source).parts)) {
       for (const found of secretsIn(source, stretch)) {
         if (found === 'pause') {
           await new Promise(setImmediate);
           signal?.throwIfAborted();
+          done = Math.min(done + CHUNK, source.size);
+          onProgress?.(done, source.size);
           continue;
         }
         count++;
