@@ -8,10 +8,8 @@ import { createHash } from 'node:crypto';
 import {
   type ElfFile,
   EM,
-  ET,
   FormatError,
-  isDebugFile,
-  isProgram,
+  kindOfElf,
   nameOf,
   readElf,
   verifyElf,
@@ -96,23 +94,6 @@ const NO_RESERVE: VerifiedReserve = { state: 'none', findings: [] };
 
 const describeElf = (file: ElfFile): string =>
   `ELF ${nameOf(EM, file.header.machine).replace('EM_', '').toLowerCase()} ${kindOfElf(file)}`;
-
-function kindOfElf(file: ElfFile): string {
-  const { type } = file.header;
-  if (isDebugFile(file)) return 'debug file';
-  switch (type) {
-    case ET.ET_EXEC:
-      return 'executable';
-    case ET.ET_DYN:
-      return isProgram(file) ? 'position-independent executable' : 'shared object';
-    case ET.ET_REL:
-      return 'relocatable';
-    case ET.ET_CORE:
-      return 'core';
-    default:
-      return `file of type ${nameOf(ET, type)}`;
-  }
-}
 
 /** In a fat file, `slice` is what the findings are about, and `start` where it begins. */
 function verifyMachOSource(source: ByteSource, path: string): Omit<VerifiedFile, 'path'> {

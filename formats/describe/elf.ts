@@ -7,11 +7,12 @@
 import { EM, ET, PF, PT, SHF, SHN, SHT, STB, STT } from '../elf/constants.ts';
 import { readDynamicSymbols } from '../elf/dynamic-symbols.ts';
 import { findSection } from '../elf/find.ts';
+import { kindOfElf } from '../elf/kind.ts';
 import { type ElfFile, type ElfSection, hasFileBytes, sectionSize } from '../elf/model.ts';
 import { readElf } from '../elf/read.ts';
 import { Elf64_Ehdr, Elf64_Phdr, Elf64_Shdr } from '../elf/structs.ts';
 import { type ElfSymbol, readSymbols } from '../elf/symbols.ts';
-import { isDebugFile, isProgram } from '../elf/verify/index.ts';
+import { isDebugFile } from '../elf/verify/index.ts';
 import { nameOf } from '../names.ts';
 import type { ByteSource } from '../source.ts';
 import type { Claim } from './cover.ts';
@@ -42,7 +43,7 @@ export function describeElf(source: ByteSource): DescribedImage {
   const headers = headersOf(file);
   return {
     format: 'ELF',
-    kind: isResume ? 'image' : kindOf(file),
+    kind: isResume ? 'image' : kindOfElf(file),
     arch: nameOf(EM, file.header.machine).replace('EM_', '').toLowerCase(),
     offset: 0,
     size: source.size,
@@ -57,23 +58,6 @@ export function describeElf(source: ByteSource): DescribedImage {
 
 const isResumeImage = (file: ElfFile): boolean =>
   findSection(file, '.unexec.code') !== undefined && findSection(file, '.note.unexec') !== undefined;
-
-function kindOf(file: ElfFile): string {
-  const { type } = file.header;
-  if (isDebugFile(file)) return 'debug file';
-  switch (type) {
-    case ET.ET_EXEC:
-      return 'executable';
-    case ET.ET_DYN:
-      return isProgram(file) ? 'position-independent executable' : 'shared library';
-    case ET.ET_REL:
-      return 'relocatable';
-    case ET.ET_CORE:
-      return 'core';
-    default:
-      return `file of type ${nameOf(ET, type)}`;
-  }
-}
 
 /** Whether a section takes room in memory: the zeros of thread-local variables do not. */
 const isInMemory = (file: ElfFile, { type, flags, address }: ElfSection): boolean =>

@@ -26,6 +26,7 @@ export * from './find.ts';
 export type { Insertion } from './grow-hash-tables.ts';
 export * from './import-symbols.ts';
 export * from './import-tables.ts';
+export { kindOfElf } from './kind.ts';
 export { type ElfLayout, layoutElf } from './layout.ts';
 export * from './model.ts';
 export { type ElfNote, elfNotes, encodeNotes, type FoundNote, readBuildId, readNotes } from './notes.ts';

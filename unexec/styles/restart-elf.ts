@@ -14,6 +14,7 @@ import type { RestartManifest } from '../manifest.ts';
 import type { TargetFile } from '../target-file.ts';
 import { type StartedZone, unexec_reserve, unexec_zone_header } from '../zones/reserve.ts';
 import { refuseDoubtful } from './restart/doubtful.ts';
+import type { Patch } from './restart/dump-segment.ts';
 import { type FoundPointers, findPointers, type PointerSearch, type Run } from './restart/found-pointers.ts';
 import { settleOutward } from './restart/outward.ts';
 import { settleInitialisers } from './restart-elf/initialisers.ts';
@@ -27,7 +28,6 @@ import { planRelocations } from './restart-elf/relocation-plan.ts';
 import { refuseEarlyRuntime } from './restart-elf/static-libraries.ts';
 import { planTables } from './restart-elf/tables.ts';
 import { writeRestartFile } from './restart-elf/write-file.ts';
-import type { Patch } from './restart-macho/dump-segment.ts';
 
 export interface RestartInput {
   /** The executable that was run; it is changed. */

@@ -34,11 +34,11 @@ import {
 } from '../zones/reserve.ts';
 import { type BoundWords, readBoundWords } from './restart/bound-words.ts';
 import { refuseDoubtful } from './restart/doubtful.ts';
+import type { Patch } from './restart/dump-segment.ts';
 import { type FoundPointers, findPointers, type Run } from './restart/found-pointers.ts';
 import { settleOutward } from './restart/outward.ts';
 import type { PointerMap } from './restart/pointer-map.ts';
 import type { WrittenSegmentReport } from './restart/written-segment.ts';
-import type { Patch } from './restart-macho/dump-segment.ts';
 import { placeIn, planFixups } from './restart-macho/fixup-plan.ts';
 import { initialiserSlots, settleInitialisers } from './restart-macho/initialisers.ts';
 import { encodeReserveNotes } from './restart-macho/notes.ts';

@@ -13,10 +13,10 @@ import { writeSparse } from '../../elf/write-sparse.ts';
 import { PAGE } from '../../image.ts';
 import { joinStretches } from '../../stretches.ts';
 import type { TargetFile } from '../../target-file.ts';
+import { dumpSegment, type Patch, plainPointers, type SegmentJob } from '../restart/dump-segment.ts';
 import { endOfContents } from '../restart/end-of-contents.ts';
 import type { Run } from '../restart/found-pointers.ts';
 import type { WrittenSegmentReport } from '../restart/written-segment.ts';
-import { dumpSegment, type Patch, type SegmentJob } from '../restart-macho/dump-segment.ts';
 import { type PlacedTable, placeTables, placeUnloaded } from './place-parts.ts';
 import type { DumpedSegment } from './territory.ts';
 
@@ -70,16 +70,11 @@ export async function writeRestartFile(
   let done = 0;
   const stored = new Map<number, number>();
   for (const { index, job } of jobs) {
-    const written = await dumpSegment(
-      job,
-      { slide: first.slide, chained: undefined },
-      target.handle,
-      bytes => {
-        done += bytes;
-        plan.onProgress(done, total);
-      },
-    );
-    stored.set(index, written.stored);
+    const written = await dumpSegment(job, target.handle, bytes => {
+      done += bytes;
+      plan.onProgress(done, total);
+    });
+    stored.set(index, written);
   }
 
   // 3. Tables, then what is not loaded, then the section headers.
@@ -176,26 +171,25 @@ function jobOf(
   const inFile =
     segment.fileSize > 0 ? Math.min(lead + segment.fileSize, original.size - (segment.offset - lead)) : 0;
   const before = segment.fileSize > 0 ? lead : 0;
+  const memory = {
+    reader: first.image.memory,
+    address: segment.address + first.slide - BigInt(lead),
+    size: lead + Math.min(size, fileSize),
+  };
   return {
     filesize: roundUp(lead + fileSize, PAGE),
     fileoff: offset - lead,
-    memory: {
-      reader: first.image.memory,
-      address: segment.address + first.slide - BigInt(lead),
-      size: lead + Math.min(size, fileSize),
-    },
+    memory,
     contents: inFile > 0 ? new SourceSlice(original, segment.offset - lead, inFile) : new Uint8Array(),
     kept: joinStretches([
       { start: 0, end: before },
       ...kept.map(({ start, end }) => ({ start: start + lead, end: end + lead })),
     ]),
-    fixups: { dumped: moved(found.get(index)), kept: NONE, bound: NONE, added: [] },
+    pointers: plainPointers(moved(found.get(index)), first.slide, memory),
     nulled: moved(nulled.get(index)),
     patches: (patches.get(index) ?? []).map(patch => ({ ...patch, offset: patch.offset + lead })),
   };
 }
-
-const NONE = new Float64Array();
 
 const nameOf = (file: ElfFile, segment: ElfSegment): string => {
   const names = sectionsIn(file, segment).map(({ name }) => name);

@@ -31,17 +31,11 @@ import type { Reserve } from '../../macho/reserve.ts';
 import { signatureFacts, signatureRoom, writeSigned } from '../../macho/write-signed.ts';
 import type { TargetFile } from '../../target-file.ts';
 import { NOTES_OFFSET, NOTES_ROOM, type StartedZone } from '../../zones/reserve.ts';
+import { dumpSegment, type Patch, plainPointers, type SegmentJob } from '../restart/dump-segment.ts';
 import { endOfContents } from '../restart/end-of-contents.ts';
 import type { Run } from '../restart/found-pointers.ts';
 import type { WrittenSegmentReport } from '../restart/written-segment.ts';
-import {
-  allOffsets,
-  type ChainEncoding,
-  chainedPages,
-  dumpSegment,
-  type Patch,
-  type SegmentJob,
-} from './dump-segment.ts';
+import { allOffsets, type ChainEncoding, ChainWriter, chainedPages } from './chain-writer.ts';
 import { setChains, setOpcodes } from './fixup-blobs.ts';
 import type { SegmentFixups } from './fixup-plan.ts';
 import type { SettledInitialisers } from './initialisers.ts';
@@ -88,19 +82,18 @@ export async function writeRestartFile(
   );
 
   // 2. Their contents are streamed there. Process and executable are read for the last time.
-  const jobs = placed.flatMap(segment => jobOf(filePlan, segment));
+  const jobs = placed.flatMap(segment => jobOf(filePlan, segment, chained));
   const total = jobs.reduce((sum, { job }) => sum + job.filesize, 0);
   let done = 0;
   const pageStarts = new Map<number, Uint16Array>();
   const stored = new Map<number, number>();
-  for (const { index, job } of jobs) {
-    const encoding = { slide: first.slide, chained };
-    const written = await dumpSegment(job, encoding, target.handle, bytes => {
+  for (const { index, job, chain } of jobs) {
+    const written = await dumpSegment(job, target.handle, bytes => {
       done += bytes;
       filePlan.onProgress(done, total);
     });
-    stored.set(index, written.stored);
-    pageStarts.set(index, written.pageStarts);
+    stored.set(index, written);
+    if (chain !== undefined) pageStarts.set(index, chain.pageStarts);
   }
 
   // 3. The commands, and __LINKEDIT behind it all.
@@ -207,27 +200,31 @@ const heapOf = ({ reserve, zone }: FilePlan) =>
 function jobOf(
   { plan, patches, nulled, first, fixups }: FilePlan,
   { index, before, after, dumped }: PlacedSegment,
-): { index: number; job: SegmentJob }[] {
-  const own = patches.get(index) ?? [];
+  chained: ChainEncoding | undefined,
+): { index: number; job: SegmentJob; chain: ChainWriter | undefined }[] {
+  const patched = patches.get(index) ?? [];
   const none: SegmentFixups = {
     dumped: new Float64Array(),
     kept: new Float64Array(),
     bound: new Float64Array(),
     added: [],
   };
-  if (dumped === undefined && own.length === 0) return [];
+  if (dumped === undefined && patched.length === 0) return [];
   const address = before.vmaddr + first.slide;
+  const memory = dumped && { reader: first.image.memory, address, size: dumped.size };
+  const own = (fixups.style === 'none' ? undefined : plan[index]) ?? none;
+  const chain = chained && new ChainWriter(own, first.slide, chained);
   const job: SegmentJob = {
     filesize: after.filesize,
     fileoff: after.fileoff,
-    memory: dumped && { reader: first.image.memory, address, size: dumped.size },
+    memory,
     contents: before.contents ?? new Uint8Array(),
     kept: dumped?.kept ?? [{ start: 0, end: after.filesize }],
-    fixups: (fixups.style === 'none' ? undefined : plan[index]) ?? none,
+    pointers: chain ?? plainPointers(own.dumped, first.slide, memory),
     nulled: nulled.get(index) ?? new Float64Array(),
-    patches: own,
+    patches: patched,
   };
-  return [{ index, job }];
+  return [{ index, job, chain }];
 }
 
 /** Names the place of the notes where it can; they are found by the reserve in any case. */

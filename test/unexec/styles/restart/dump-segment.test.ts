@@ -10,11 +10,15 @@ import {
 } from '../../../../formats/macho/index.ts';
 import { viewOf } from '../../../../formats/struct.ts';
 import {
-  type ChainEncoding,
-  chainedPages,
   dumpSegment,
+  plainPointers,
   type SegmentJob,
-} from '../../../../unexec/styles/restart-macho/dump-segment.ts';
+} from '../../../../unexec/styles/restart/dump-segment.ts';
+import {
+  type ChainEncoding,
+  ChainWriter,
+  chainedPages,
+} from '../../../../unexec/styles/restart-macho/chain-writer.ts';
 import type { SegmentFixups } from '../../../../unexec/styles/restart-macho/fixup-plan.ts';
 import { sandbox } from '../../../support/sandbox.ts';
 import { memoryOf } from '../../../support/synthetic-memory.ts';
@@ -45,29 +49,40 @@ let files = 0;
 
 /** Writes the segment; returns its bytes in the file. */
 async function dump(
-  job: Partial<SegmentJob> & Pick<SegmentJob, 'filesize' | 'memory'>,
+  {
+    fixups = NO_FIXUPS,
+    ...job
+  }: Partial<SegmentJob> & Pick<SegmentJob, 'filesize' | 'memory'> & { readonly fixups?: SegmentFixups },
   chained?: ChainEncoding,
 ) {
   const path = join(directory, `file${files++}`);
   const handle = await open(path, 'w+');
   let progress = 0;
+  const chain = chained && new ChainWriter(fixups, SLIDE, chained);
   const whole: SegmentJob = {
     fileoff: FILEOFF,
     contents: new Uint8Array(),
     kept: [],
-    fixups: NO_FIXUPS,
+    pointers: chain ?? plainPointers(fixups.dumped, SLIDE, job.memory),
     nulled: new Float64Array(),
     patches: [],
     ...job,
   };
-  const written = await dumpSegment(whole, { slide: SLIDE, chained }, handle, bytes => {
+  const stored = await dumpSegment(whole, handle, bytes => {
     progress += bytes;
   }).finally(async () => {
     await handle.truncate(Math.max(FILEOFF + job.filesize, (await handle.stat()).size));
     await handle.close();
   });
   const bytes = new Uint8Array(readFileSync(path)).slice(FILEOFF);
-  return { path, bytes, view: viewOf(bytes), progress, ...written };
+  return {
+    path,
+    bytes,
+    view: viewOf(bytes),
+    progress,
+    stored,
+    pageStarts: chain?.pageStarts ?? new Uint16Array(),
+  };
 }
 
 const pointer = (offset: number): bigint => VMADDR + SLIDE + BigInt(offset);
@@ -233,16 +248,11 @@ test('an error of the write is an error of the dump', async t => {
     fileoff: 0,
     contents: new Uint8Array(),
     kept: [],
-    fixups: NO_FIXUPS,
+    pointers: plainPointers(new Float64Array(), 0n, undefined),
     nulled: new Float64Array(),
   };
   const patches = [0, 1, 2, 3, 4, 5].map(i => ({ offset: i * CHUNK, bytes: Uint8Array.of(1) }));
-  const written = dumpSegment(
-    { ...job, memory: undefined, patches },
-    { slide: 0n, chained: undefined },
-    readOnly,
-    () => {},
-  );
+  const written = dumpSegment({ ...job, memory: undefined, patches }, readOnly, () => {});
   await t.throwsAsync(written, { code: 'EBADF' });
   await readOnly.close();
 });

@@ -6,13 +6,11 @@
  */
 import type { FileHandle } from 'node:fs/promises';
 import { type Contents, contentsSize, readContents } from '../../../formats/contents.ts';
-import { linkChain, writeChainedBind, writeChainedRebase } from '../../../formats/macho/index.ts';
 import { viewOf } from '../../../formats/struct.ts';
 import { CHUNK, ChunkWriter } from '../../chunk-writer.ts';
 import { nonZeroPages } from '../../elide.ts';
 import { type MemoryReader, PAGE } from '../../image.ts';
 import { firstEndingAfter, type Stretch } from '../../stretches.ts';
-import { mergeOffsets, type SegmentFixups } from './fixup-plan.ts';
 
 /** A segment to be written anew. Offsets are bytes from its first. */
 export interface SegmentJob {
@@ -28,7 +26,7 @@ export interface SegmentJob {
   readonly contents: Contents;
   /** What comes from there. */
   readonly kept: readonly Stretch[];
-  readonly fixups: SegmentFixups;
+  readonly pointers: PointerWriter;
   /** Offsets of words of memory that become 0; ascending. */
   readonly nulled: Float64Array;
   /** What is written over all this, last. */
@@ -40,37 +38,24 @@ export interface Patch {
   readonly bytes: Uint8Array;
 }
 
-/** How pointers stand in the file. */
-export interface PointerEncoding {
-  /** What is subtracted from a pointer in memory. */
-  readonly slide: bigint;
-  /** Undefined: plain words, and rebase opcodes say where they are. */
-  readonly chained: ChainEncoding | undefined;
+/** Turns the pointers of memory into what the file has of them. */
+export interface PointerWriter {
+  /** The chunk at offset `at` of the segment is as in memory. */
+  slide(at: number, chunk: Uint8Array): void;
+  /** What comes from the old file and patches are in place. */
+  finish?(at: number, chunk: Uint8Array): void;
 }
 
-export interface ChainEncoding {
-  /** 0x1000 or 0x4000. */
-  readonly pageSize: number;
-  /** What `target` counts from: the mach header's address, or 0. Of the file. */
-  readonly targetBase: bigint;
-}
-
-export interface WrittenSegment {
-  /** Bytes of pages in the file, holes not counted. */
-  readonly stored: number;
-  /** Of each page, where its chain begins; of no pages where nothing is chained. */
-  readonly pageStarts: Uint16Array;
-}
-
-/** @throws FormatError `MACHO_BAD_CHAIN` for a pointer that a chain cannot hold; errors of the write */
+/**
+ * @returns bytes of pages in the file, holes not counted
+ * @throws those of `job.pointers`; errors of the write
+ */
 export async function dumpSegment(
   job: SegmentJob,
-  encoding: PointerEncoding,
   file: FileHandle,
   onProgress: (bytes: number) => void,
-): Promise<WrittenSegment> {
+): Promise<number> {
   const writer = new ChunkWriter(file);
-  const chain = encoding.chained && new ChainWriter(job, encoding.chained);
   let stored = 0;
   for (let at = 0; at < job.filesize; at += CHUNK) {
     const buffer = await writer.buffer();
@@ -78,19 +63,18 @@ export async function dumpSegment(
     // What is only patched may end within a page, behind which the file has nothing before the next one.
     const chunk = buffer.subarray(0, Math.ceil(size / PAGE) * PAGE);
     readMemory(job, at, chunk);
-    if (chain === undefined) slidePlain(job.fixups.dumped, at, chunk, encoding.slide, job);
-    else chain.slide(at, chunk, encoding.slide);
+    job.pointers.slide(at, chunk);
     clearWords(job.nulled, at, chunk);
     overlayFile(job, at, chunk);
     for (const { offset, bytes } of job.patches) overlay(chunk, at, offset, bytes);
-    chain?.link(at, chunk);
+    job.pointers.finish?.(at, chunk);
     const ranges = nonZeroPages(chunk);
     stored += ranges.reduce((sum, { count }) => sum + count * PAGE, 0);
     writer.write(chunk, ranges, job.fileoff + at);
     onProgress(size);
   }
   await writer.drain();
-  return { stored, pageStarts: chain?.pageStarts ?? new Uint16Array() };
+  return stored;
 }
 
 const WORD = 8;
@@ -134,13 +118,20 @@ function overlay(chunk: Uint8Array, at: number, offset: number, bytes: Uint8Arra
   if (to > from) chunk.set(bytes.subarray(from - offset, to - offset), from - at);
 }
 
-/** Makes pointers what they were before the slide. One that is not aligned may lie across the chunk's ends. */
+/** Pointers that stand in the file as plain words: `slide` less than in memory. Offsets of the segment, ascending. */
+export const plainPointers = (
+  offsets: Float64Array,
+  slide: bigint,
+  memory: SegmentJob['memory'],
+): PointerWriter => ({ slide: (at, chunk) => slidePlain(offsets, at, chunk, slide, memory) });
+
+/** One that is not aligned may lie across the chunk's ends. */
 function slidePlain(
   offsets: Float64Array,
   at: number,
   chunk: Uint8Array,
   slide: bigint,
-  { memory }: SegmentJob,
+  memory: SegmentJob['memory'],
 ): void {
   if (slide === 0n) return;
   const view = viewOf(chunk);
@@ -162,7 +153,7 @@ function slidePlain(
 }
 
 /** Index of the first of the ascending offsets that is at least this one. */
-function firstAtLeast(offsets: Float64Array, least: number): number {
+export function firstAtLeast(offsets: Float64Array, least: number): number {
   let low = 0;
   let high = offsets.length;
   while (low < high) {
@@ -171,69 +162,4 @@ function firstAtLeast(offsets: Float64Array, least: number): number {
     else low = middle + 1;
   }
   return low;
-}
-
-/** Writes the words of chained fixups, page by page, and remembers where each chain begins. */
-class ChainWriter {
-  readonly pageStarts: Uint16Array;
-  readonly #job: SegmentJob;
-  readonly #chain: ChainEncoding;
-  /** Everything that is chained. */
-  readonly #all: Float64Array;
-
-  constructor(job: SegmentJob, chain: ChainEncoding) {
-    this.#job = job;
-    this.#chain = chain;
-    this.#all = allOffsets(job.fixups);
-    this.pageStarts = new Uint16Array(chainedPages(this.#all, chain.pageSize));
-  }
-
-  /** Pointers of memory as rebases, and those that become binds. The slide leaves the top byte alone. */
-  slide(at: number, chunk: Uint8Array, slide: bigint): void {
-    const view = viewOf(chunk);
-    const end = at + chunk.length;
-    const { dumped, added } = this.#job.fixups;
-    const base = Number(slide + this.#chain.targetBase);
-    for (let i = firstAtLeast(dumped, at); i < dumped.length; i++) {
-      const offset = dumped[i] ?? 0;
-      if (offset >= end) break;
-      const high = view.getUint32(offset - at + 4, true);
-      const address = (high & 0xff_ffff) * 2 ** 32 + view.getUint32(offset - at, true);
-      writeChainedRebase(view, offset - at, address - base, high >>> 24);
-    }
-    for (const { offset, like } of added) {
-      if (offset < at || offset >= end) continue;
-      writeChainedBind(view, offset - at, like.importOrdinal ?? 0, 0);
-    }
-  }
-
-  /** Links the chains of the chunk's pages; the words of the old file are in place by now. */
-  link(at: number, chunk: Uint8Array): void {
-    const { pageSize } = this.#chain;
-    let from = firstAtLeast(this.#all, at);
-    for (let offset = 0; offset < chunk.length && from < this.#all.length; offset += pageSize) {
-      const to = firstAtLeast(this.#all, at + offset + pageSize);
-      const page = chunk.subarray(offset, offset + pageSize);
-      const index = (at + offset) / pageSize;
-      if (index < this.pageStarts.length) {
-        this.pageStarts[index] = linkChain(page, this.#all, from, to, at + offset);
-      }
-      from = to;
-    }
-  }
-}
-
-/** Everything of a segment that is chained, ascending. */
-export const allOffsets = ({ dumped, kept, bound, added }: SegmentFixups): Float64Array =>
-  mergeOffsets(
-    dumped,
-    kept,
-    bound,
-    added.map(({ offset }) => offset),
-  );
-
-/** Pages up to the last one with a fixup. */
-export function chainedPages(offsets: Float64Array, pageSize: number): number {
-  const last = offsets.at(-1);
-  return last === undefined ? 0 : Math.floor(last / pageSize) + 1;
 }
