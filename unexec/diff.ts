@@ -48,10 +48,10 @@ export async function diff(
     try {
       return await compareSides(a, b, options);
     } finally {
-      b.close();
+      await b.close();
     }
   } finally {
-    a.close();
+    await a.close();
   }
 }
 
@@ -62,7 +62,7 @@ async function compareSides(a: Side, b: Side, options: DiffOptions): Promise<Dif
       hint: 'memory of two architectures has nothing in common',
     });
   }
-  const pairs = pairAreas(a.areas, b.areas);
+  const pairs = pairAreas(a.areas, b.areas, a.told.source === 'file' ? 'a' : 'b');
   const onBytes = progress(pairs, options);
   const compared: { readonly pair: AreaPair; readonly pages: PageComparison }[] = [];
   for (const pair of pairs) {

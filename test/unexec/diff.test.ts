@@ -1,6 +1,9 @@
 /** Differences that are known, found and named; files that are the same; files that make no sense. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { describeFile } from '../../formats/describe/index.ts';
@@ -163,6 +166,35 @@ test('diff() compares Mach-O programs, and refuses fat ones and other architectu
   await t.throwsAsync(() => diff(fat(x86, arm), x86), { instanceOf: UnexecError, code: 'DIFF_FAT' });
   await t.throwsAsync(() => diff(one, inSandbox('none')), { code: 'FILE_UNREADABLE' });
 });
+
+test('diff() compares a running process with the image that it comes from, and lets it go on', async t => {
+  const child = spawn(one, [], { stdio: 'ignore' });
+  const ended = once(child, 'exit');
+  const { pid = 0 } = child;
+  try {
+    while (!readFileSync(`/proc/${pid}/syscall`, 'utf8').startsWith(`${SYS_pause} `)) await sleep(10);
+    const report = await diff(one, { pid });
+    t.like(report.b, { source: 'process', pid, size: null, kind: 'process' });
+    t.like(symbolOf(report, 'chosen'), { changed: 4 * 8, moved: 0, onlyA: 0, onlyB: 0 });
+    for (const name of ['same', 'zero', 'filled', 'pointers']) t.is(symbolOf(report, name), undefined, name);
+    // It is where it was: only what the program has touched since differs.
+    t.true(report.pages.changed < 30 && report.pages.same > 100, JSON.stringify(report.pages));
+    t.is(report.words.moved, 0);
+    t.like(
+      report.fields.find(({ name }) => name === 'threads[0].tid'),
+      { b: `${pid}` },
+    );
+    t.deepEqual([report.parts, report.steps], [[], null]);
+    t.regex(readFileSync(`/proc/${pid}/status`, 'utf8'), /^State:\tS/m);
+    t.regex(readFileSync(`/proc/${pid}/status`, 'utf8'), /^TracerPid:\t0$/m);
+  } finally {
+    child.kill();
+    await ended;
+  }
+  await t.throwsAsync(() => diff({ pid }, one), { instanceOf: UnexecError, code: 'NO_SUCH_PROCESS' });
+});
+
+const SYS_pause = process.arch === 'x64' ? 34 : 73; // ppoll
 
 test('diff() gives a report or a clear error for damaged images', async t => {
   const bytes = readFileSync(one);

@@ -39,7 +39,7 @@ const ARCHES: ReadonlyMap<string, Arch> = new Map([
 export function openFileSide(path: string): Side {
   const source = openRegularFile(path);
   try {
-    return sideOf(path, source, () => source.close());
+    return sideOf(path, source, async () => source.close());
   } catch (error) {
     source.close();
     throw named(path, error);
@@ -52,7 +52,7 @@ const named = (path: string, error: unknown): unknown =>
     ? new UnexecError(error.code, `${path}: ${error.message}`, { path, cause: error })
     : error;
 
-function sideOf(path: string, source: ByteSource, close: () => void): Side {
+function sideOf(path: string, source: ByteSource, close: Side['close']): Side {
   const { images, parts, size } = describeFile(source);
   const [image] = images;
   if (image === undefined || images.length > 1) {

@@ -39,7 +39,10 @@ export function processSide(source: Source): Side {
     manifest,
     steps: undefined,
     file: undefined,
-    close: () => source.release(),
+    close: async () => {
+      source.letGo();
+      await source.release();
+    },
   };
 }
 

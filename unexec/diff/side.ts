@@ -25,7 +25,7 @@ export interface Side {
   readonly steps: readonly InspectedStep[] | undefined;
   /** Of a file: itself, and what of it is in no area. */
   readonly file: { readonly source: ByteSource; readonly parts: readonly Part[] } | undefined;
-  close(): void;
+  close(): Promise<void>;
 }
 
 export interface Area extends MemoryRegion {

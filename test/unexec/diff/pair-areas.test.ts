@@ -9,7 +9,7 @@ const area = (name: string, start: bigint, size = 0x1000, facts: Partial<Area> =
 });
 
 const startsOf = (a: readonly Area[], b: readonly Area[]) =>
-  pairAreas(a, b).map(pair => [pair.a?.start, pair.b?.start]);
+  pairAreas(a, b, 'a').map(pair => [pair.a?.start, pair.b?.start]);
 
 test('areas of one name are paired in their order when all have moved', t => {
   const a = [area('x', 0x1000n), area('y', 0x2000n), area('x', 0x3000n)];
@@ -48,4 +48,30 @@ test('an area whose protection changed is still the same, one of another kind is
     [0x2000n, undefined],
     [undefined, 0x2000n],
   ]);
+});
+
+test('areas of one address space are cut alike and paired by their addresses, whatever their names are', t => {
+  const stack = area('[stack]', 0x9000n, 0x1000, { kind: 'stack' });
+  const a = [area('heap', 0x1000n, 0x4000), area('gone', 0x6000n), stack];
+  const b = [area('image', 0x1000n, 0x1000), area('', 0x2000n, 0x4000), stack];
+  t.deepEqual(startsOf(a, b), [
+    [0x1000n, 0x1000n],
+    [0x2000n, 0x2000n],
+    [0x9000n, 0x9000n],
+    [0x6000n, undefined],
+    [undefined, 0x5000n],
+  ]);
+  const [, second] = pairAreas(a, b, 'a');
+  t.like(second, { a: { name: 'heap', size: 0x3000 }, b: { name: 'heap', size: 0x3000 } });
+  const [, other] = pairAreas(a, b, 'b');
+  t.like(other, { a: { name: '' }, b: { name: '' } });
+});
+
+test('a long list of areas is cut in linear time', t => {
+  const many = (size: number) =>
+    Array.from({ length: 20_000 }, (_, i) => area('x', BigInt(i) * 0x4000n, size));
+  const stack = area('[stack]', 1n << 40n, 0x1000, { kind: 'stack' });
+  const pairs = pairAreas([...many(0x3000), stack], [...many(0x2000), stack], 'a');
+  t.is(pairs.filter(({ a, b }) => a !== undefined && b !== undefined).length, 20_001);
+  t.is(pairs.filter(({ b }) => b === undefined).length, 20_000);
 });
