@@ -174,6 +174,7 @@ function sumPages(regions: readonly DiffRegion[]): PageCounts {
     zero: sum('zero'),
     onlyA: sum('onlyA'),
     onlyB: sum('onlyB'),
+    left: sum('left'),
   };
 }
 

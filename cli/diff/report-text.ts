@@ -68,7 +68,7 @@ function section(
   ];
 }
 
-const PAGE_ALIGN: readonly Align[] = ['right', 'right', 'right', 'right', 'right', 'left', 'left'];
+const PAGE_ALIGN: readonly Align[] = ['right', 'right', 'right', 'right', 'right', 'right', 'left', 'left'];
 const SYMBOL_ALIGN: readonly Align[] = ['right', 'right', 'right', 'right'];
 const PART_ALIGN: readonly Align[] = ['right', 'right', 'right'];
 
@@ -78,14 +78,16 @@ const differing = ({ changed, onlyA, onlyB }: PageCounts): number => changed + o
 /** Regions that differ, most first, below the sum of all. */
 function pageRows({ pages, regions }: DiffReport): string[][] {
   const row = (counts: PageCounts, where: string, name: string): string[] => [
-    ...[counts.changed, counts.onlyA, counts.onlyB, counts.same, counts.zero].map(n => bytes(n * PAGE)),
+    ...[counts.changed, counts.onlyA, counts.onlyB, counts.same, counts.zero, counts.left].map(n =>
+      bytes(n * PAGE),
+    ),
     where,
     name,
   ];
   const isDifferent = ({ pages, addressA, addressB }: DiffRegion): boolean =>
     differing(pages) > 0 || addressA === null || addressB === null;
   return [
-    ['changed', 'only a', 'only b', 'same', 'zero', '', 'region'],
+    ['changed', 'only a', 'only b', 'same', 'zero', 'in files', '', 'region'],
     row(pages, '', 'all'),
     ...regions
       .filter(isDifferent)

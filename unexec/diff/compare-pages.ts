@@ -73,6 +73,7 @@ class Pages {
   same = 0;
   changedPages = 0;
   zero = 0;
+  left = 0;
   readonly changed: { start: number; end: number }[] = [];
   readonly onlyA: { start: bigint; size: number }[] = [];
   readonly onlyB: { start: bigint; size: number }[] = [];
@@ -85,8 +86,15 @@ class Pages {
   }
 
   finish(): Omit<PageComparison, 'common'> {
-    const { same, zero, changed, onlyA, onlyB } = this;
-    const pages = { same, changed: this.changedPages, zero, onlyA: pagesOf(onlyA), onlyB: pagesOf(onlyB) };
+    const { same, zero, left, changed, onlyA, onlyB } = this;
+    const pages = {
+      same,
+      changed: this.changedPages,
+      zero,
+      onlyA: pagesOf(onlyA),
+      onlyB: pagesOf(onlyB),
+      left,
+    };
     return { pages, changed, onlyA, onlyB };
   }
 }
@@ -113,6 +121,8 @@ function compareCommon(
     { image: { regions: [a], memory: a.memory }, start: common.startA },
     { image: { regions: [b], memory: b.memory }, start: common.startB },
   ];
+  const storedA = storedPages(a, common.startA, common.size);
+  const storedB = storedPages(b, common.startB, common.size);
   let looked = 0;
   for (const { start, end } of onPages(touchedStretches(places, common.size), common.size)) {
     for (let at = start; at < end; at += CHUNK) {
@@ -122,6 +132,10 @@ function compareCommon(
       for (let page = 0; page < length; page += PAGE) {
         looked++;
         const from = at + page;
+        if (storedA?.[from / PAGE] === 0 || storedB?.[from / PAGE] === 0) {
+          found.left++;
+          continue;
+        }
         const size = Math.min(PAGE, common.size - from);
         const zeroA = isZero(bufferA, page);
         const zeroB = isZero(bufferB, page);
@@ -134,7 +148,20 @@ function compareCommon(
       onBytes(length);
     }
   }
-  found.zero += Math.ceil(common.size / PAGE) - looked;
+  const others = Math.ceil(common.size / PAGE) - looked;
+  if (a.leavesPages || b.leavesPages) found.left += others;
+  else found.zero += others;
+}
+
+/** Of an area that leaves pages in another file, which ones it has: 1 a page. */
+function storedPages(place: Place, start: bigint, size: number): Uint8Array | undefined {
+  if (!place.leavesPages) return undefined;
+  const stored = new Uint8Array(Math.ceil(size / PAGE));
+  const places = [{ image: { regions: [place], memory: place.memory }, start }];
+  for (const stretch of onPages(touchedStretches(places, size), size)) {
+    stored.fill(1, stretch.start / PAGE, Math.ceil(stretch.end / PAGE));
+  }
+  return stored;
 }
 
 /** What one has beside the common stretch. */
@@ -158,12 +185,14 @@ function rest(
     const size = Number(end - start);
     if (size <= 0) continue;
     let stored = 0;
+    let looked = 0;
     const touched = touchedStretches([{ image: { regions: [area], memory }, start }], size);
     for (const stretch of onPages(touched, size)) {
       for (let at = stretch.start; at < stretch.end; at += CHUNK) {
         const length = Math.min(CHUNK, stretch.end - at);
         fill(bufferA, memory, start + BigInt(at), length);
         for (let page = 0; page < length; page += PAGE) {
+          looked++;
           if (isZero(bufferA, page)) continue;
           stored++;
           addStretch(only, start + BigInt(at + page), Math.min(PAGE, size - at - page));
@@ -171,7 +200,9 @@ function rest(
         onBytes(length);
       }
     }
-    found.zero += Math.ceil(size / PAGE) - stored;
+    const others = Math.ceil(size / PAGE) - looked;
+    found.zero += looked - stored + (area.leavesPages ? 0 : others);
+    found.left += area.leavesPages ? others : 0;
   }
 }
 

@@ -109,6 +109,7 @@ const partsInMemory = (image: ImageDescription): Area[] =>
     name,
     kind,
     inode: 0,
+    leavesPages: false,
     isCompared: backing !== 'absent',
   }));
 

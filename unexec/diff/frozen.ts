@@ -35,6 +35,7 @@ export function frozenAreas(manifest: Fields): Area[] {
         name: path || (kind === 'module-data' ? `${module} bss` : kind),
         kind,
         inode: 0,
+        leavesPages: region.has('inFile'),
         // What is shared is in a file of its own, or in a part of ours.
         isCompared: !KERNELS.has(kind) && permissions[3] !== 's',
       };

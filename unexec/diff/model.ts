@@ -62,6 +62,8 @@ export interface PageCounts {
   /** Contents in one; zero, or no page at all, in the other. */
   readonly onlyA: number;
   readonly onlyB: number;
+  /** One of them leaves it in another file (`--thin`): not compared. */
+  readonly left: number;
 }
 
 /** Aligned words of changed pages that differ. */

@@ -6,6 +6,7 @@
  */
 import { Elf64_Sym } from '../../formats/elf/index.ts';
 import { viewOf } from '../../formats/struct.ts';
+import { NOTHING_LEFT } from '../file-pages.ts';
 import { type MemoryReader, type MemoryRegion, type Module, PAGE, type ProcessImage } from '../image.ts';
 import { Fields } from '../inspect/fields.ts';
 import { resumeManifest } from '../manifest.ts';
@@ -55,6 +56,8 @@ const manifestOf = (image: ProcessImage): Fields =>
           tool: VERSION,
           features: neededFeatures(image.origin.cpu),
           stored: new Map(),
+          left: NOTHING_LEFT,
+          orStart: undefined,
           steps: { address: 0n, size: 0 },
         }),
       ),

@@ -32,6 +32,8 @@ export interface Area extends MemoryRegion {
   readonly kind: string;
   /** False where there are no contents to compare: the kernel gives it to each process, or the file leaves it out. */
   readonly isCompared: boolean;
+  /** What the file does not store of it is in another file. */
+  readonly leavesPages: boolean;
 }
 
 export interface SymbolSpan {

@@ -3,7 +3,7 @@ import { pairAreas } from '../../../unexec/diff/pair-areas.ts';
 import type { Area } from '../../../unexec/diff/side.ts';
 
 const area = (name: string, start: bigint, size = 0x1000, facts: Partial<Area> = {}): Area => ({
-  ...{ name, kind: 'anonymous', start, size, inode: 0, isCompared: true },
+  ...{ name, kind: 'anonymous', start, size, inode: 0, isCompared: true, leavesPages: false },
   ...{ read: true, write: true, execute: false, shared: false },
   ...facts,
 });
