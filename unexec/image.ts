@@ -454,9 +454,17 @@ export type FileKind =
 
 /** Contents of a file without a name, to be read until `close`. */
 export interface HeldContents {
+  /** Where there may be something other than zero, in order. */
+  stretches(): readonly FileStretch[];
   /** pread(2): bytes read, 0 at the end. */
   read(offset: number, into: Uint8Array): number;
   close(): void;
+}
+
+/** Bytes of a file. */
+export interface FileStretch {
+  readonly offset: number;
+  readonly size: number;
 }
 
 export interface InotifyWatch {

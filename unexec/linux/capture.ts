@@ -11,6 +11,7 @@ import { UnexecError } from '../errors.ts';
 import {
   type AddressLayout,
   type CpuFeatures,
+  endOf,
   type IntervalTimer,
   type KernelIdentity,
   type MachineState,
@@ -36,7 +37,7 @@ import { capturePosixTimers, dueNow, timerHelper } from './posix-timers.ts';
 import { parseSmaps, readAuxv, readProc, readProcBytes, readProcLink, readStat, readStatus } from './proc.ts';
 import { peekPendingSignals } from './ptrace.ts';
 import { refuseSegments, refuseState } from './refused-state.ts';
-import { markOwnFiles, nameRegions, refuseRegions } from './regions.ts';
+import { isMemoryFile, markOwnFiles, nameRegions, refuseRegions } from './regions.ts';
 import { RemoteThread } from './remote.ts';
 import { ARCH } from './this-machine.ts';
 import { captureThread } from './thread-state.ts';
@@ -73,6 +74,9 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
   const auxv = readAuxv(pid);
   const modules = findModules(mappings, memory, auxv.values.get(AT_ENTRY) ?? 0n);
   const plainRegions = markOwnFiles(nameRegions(mappings, modules), pid);
+  for (const region of plainRegions) {
+    if (isMemoryFile(region)) memory.markObject(region.start, endOf(region), region.offset);
+  }
 
   const instruction = findSyscallInstruction(plainRegions, memory);
   const remotes = [...tracee.threads.keys()].map(tid => new RemoteThread(tid, instruction));

@@ -9,6 +9,7 @@ import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { UnexecError } from '../errors.ts';
 import { type MemoryReader, type MemoryRegion, PAGE, type PageRange } from '../image.ts';
 import { ERRNO } from './errno.ts';
+import { fileStretches } from './file-stretches.ts';
 import { addressOf, syscall } from './libc.ts';
 
 /** Bit 63: present, bit 62: swapped (pagemap.rst). Read as the high byte of the entry. */
@@ -27,6 +28,8 @@ export class ProcessMemory implements MemoryReader {
   readonly #remote = new Uint8Array(16);
   /** Regions without any populated page, by start address. */
   readonly #empty = new Set<bigint>();
+  /** Mappings of memory objects, by start address. */
+  readonly #objects = new Map<bigint, { readonly end: bigint; readonly offset: number }>();
 
   constructor(pid: number) {
     this.#pid = pid;
@@ -76,6 +79,14 @@ export class ProcessMemory implements MemoryReader {
     return new UnexecError('PROCESS_GONE', `process ${this.#pid} ended while its memory was read`);
   }
 
+  /**
+   * A mapping of a memory object (memfd, shared anonymous memory), from this offset of it on: `touched` asks the
+   * object, where we may open that, as large ones are often nearly empty.
+   */
+  markObject(start: bigint, end: bigint, offset: number): void {
+    this.#objects.set(start, { end, offset });
+  }
+
   /** Writes into the process, through any protection. */
   write(address: bigint, bytes: Uint8Array): void {
     writeSync(this.#mem, bytes, 0, bytes.length, Number(address));
@@ -92,7 +103,7 @@ export class ProcessMemory implements MemoryReader {
     const pages = region.size / PAGE;
     const backed = region.inode !== 0 || region.shared;
     if (backed) {
-      yield { first: 0, count: pages };
+      yield* this.#pagesOfObject(region) ?? [{ first: 0, count: pages }];
       return;
     }
     if (this.#empty.has(region.start)) return;
@@ -124,6 +135,26 @@ export class ProcessMemory implements MemoryReader {
       page += entries;
     }
     if (runStart >= 0) yield { first: runStart, count: pages - runStart };
+  }
+
+  /** Undefined where the region is none, or we may not open it (map_files needs CAP_CHECKPOINT_RESTORE). */
+  #pagesOfObject({ start, size }: MemoryRegion): PageRange[] | undefined {
+    const object = this.#objects.get(start);
+    if (object === undefined) return undefined;
+    let fd: number;
+    try {
+      fd = openSync(`/proc/${this.#pid}/map_files/${start.toString(16)}-${object.end.toString(16)}`, 'r');
+    } catch {
+      return undefined;
+    }
+    try {
+      return fileStretches(fd, object.offset, object.offset + size).map(stretch => {
+        const first = Math.floor((stretch.offset - object.offset) / PAGE);
+        return { first, count: Math.ceil((stretch.offset + stretch.size - object.offset) / PAGE) - first };
+      });
+    } finally {
+      closeSync(fd);
+    }
   }
 }
 

@@ -8,6 +8,7 @@ import { closeSync, openSync, readSync, statfsSync, statSync } from 'node:fs';
 import type { FileKind } from '../image.ts';
 import type { Context } from './descriptors.ts';
 import { majorOf, minorOf } from './device-number.ts';
+import { fileStretches } from './file-stretches.ts';
 import type { HeldFile } from './held-file.ts';
 import { syscall } from './libc.ts';
 import { O } from './open-flags.ts';
@@ -84,17 +85,19 @@ export function inMemory(file: HeldFile): FileKind {
     return refuse(file, 'FD_HUGE_PAGES', 'memory of huge pages (MFD_HUGETLB)');
   }
   const own = readable(file);
+  const size = Number(file.stat.size);
   return {
     type: 'memory',
     name: file.link.startsWith('/memfd:')
       ? file.link.slice('/memfd:'.length, file.link.endsWith(DELETED) ? -DELETED.length : undefined)
       : 'deleted file',
-    size: Number(file.stat.size),
+    size,
     seals: Math.max(0, syscall('fcntl', file.own, F_GET_SEALS, 0)),
     mode: Number(file.stat.mode) & 0o7777,
     device: deviceName(file.stat.dev),
     inode: Number(file.stat.ino),
     contents: {
+      stretches: () => fileStretches(own, 0, size),
       read: (offset, into) => readSync(own, into, 0, into.length, offset),
       close: () => closeSync(own),
     },

@@ -9,7 +9,7 @@ import { layoutElf, writeElf } from '../../formats/elf/index.ts';
 import { writeAll } from '../chunk-writer.ts';
 import { UnexecError } from '../errors.ts';
 import { bytesLeft, findFilePages, type Left } from '../file-pages.ts';
-import { endOf, PAGE, type ProcessImage } from '../image.ts';
+import { endOf, type FileStretch, PAGE, type ProcessImage, type Region } from '../image.ts';
 import { isMemoryFile } from '../linux/regions.ts';
 import { encodeManifest, NOTE, resumeManifest } from '../manifest.ts';
 import { RESTORERS } from '../restorer/machine-code.ts';
@@ -93,6 +93,7 @@ function memoryObjects(image: ProcessImage): ObjectContents[] {
       key,
       name,
       size,
+      stretches: () => contents.stretches(),
       read: (offset, into) => contents.read(offset, into),
     });
   }
@@ -111,6 +112,7 @@ function sharedMemory(image: ProcessImage, key: string, name: string): ObjectCon
     key,
     name: name.replace(/ \(deleted\)$/, ''),
     size,
+    stretches: () => stretchesOf(image, mappings),
     read(offset, into) {
       const mapping = mappings.find(
         region => region.offset <= offset && offset < region.offset + region.size,
@@ -127,6 +129,17 @@ function sharedMemory(image: ProcessImage, key: string, name: string): ObjectCon
     },
   };
 }
+
+/** Of what mappings show of an object; what none of them shows, the process cannot reach either. */
+const stretchesOf = ({ memory }: ProcessImage, mappings: readonly Region[]): FileStretch[] =>
+  mappings
+    .flatMap(region =>
+      [...memory.touched(region)].map(({ first, count }) => ({
+        offset: region.offset + first * PAGE,
+        size: count * PAGE,
+      })),
+    )
+    .sort((a, b) => a.offset - b.offset);
 
 export interface WrittenImage {
   /** Bytes of the file, holes included. */

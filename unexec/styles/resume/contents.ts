@@ -8,7 +8,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { CHUNK, ChunkWriter } from '../../chunk-writer.ts';
 import { nonZeroPages } from '../../elide.ts';
 import { type Left, NOTHING_LEFT } from '../../file-pages.ts';
-import { PAGE, type PageRange, type ProcessImage, type Region } from '../../image.ts';
+import { type FileStretch, PAGE, type PageRange, type ProcessImage, type Region } from '../../image.ts';
 
 /**
  * Touched pages that are this near to each other share a stretch of the file, with a hole between
@@ -123,6 +123,8 @@ export interface ObjectContents {
   readonly name: string;
   /** Bytes. */
   readonly size: number;
+  /** Where there may be something other than zero, in order. */
+  readonly stretches: () => readonly FileStretch[];
   /** pread(2): bytes read, 0 at the end. */
   readonly read: (offset: number, into: Uint8Array) => number;
 }
@@ -135,8 +137,7 @@ export async function storeObject(
 ): Promise<StoredObject> {
   const writer = new ChunkWriter(file);
   const runs: PageRange[] = [];
-  for (let at = 0; at < object.size; at += CHUNK) {
-    const length = Math.min(CHUNK, object.size - at);
+  for (const { at, length } of chunksOf(object)) {
     const chunk = (await writer.buffer()).subarray(0, Math.ceil(length / PAGE) * PAGE);
     chunk.fill(0);
     for (let filled = 0; filled < length; ) {
@@ -150,6 +151,17 @@ export async function storeObject(
   }
   await writer.drain();
   return { key: object.key, name: object.name, size: object.size, fileOffset, runs };
+}
+
+/** Whole pages, each in one chunk at the most. */
+function* chunksOf({ size, stretches }: ObjectContents): Iterable<{ at: number; length: number }> {
+  let done = 0;
+  for (const stretch of stretches()) {
+    const end = Math.min(size, Math.ceil((stretch.offset + stretch.size) / PAGE) * PAGE);
+    let at = Math.max(done, Math.floor(stretch.offset / PAGE) * PAGE);
+    for (; at < end; at += CHUNK) yield { at, length: Math.min(CHUNK, end - at) };
+    done = Math.max(done, end);
+  }
 }
 
 function appendRanges(runs: PageRange[], ranges: readonly PageRange[], offset: number): void {

@@ -48,7 +48,10 @@ function mostBytes(
   for (const region of regions) {
     for (const { count } of rangesOf(region)) bytes += count * PAGE;
   }
-  for (const { what } of files) if (what.type === 'memory') bytes += what.size;
+  for (const { what } of files) {
+    if (what.type !== 'memory') continue;
+    for (const { size } of what.contents.stretches()) bytes += size;
+  }
   return bytes;
 }
 
@@ -92,27 +95,41 @@ class Copier {
   copyFile(file: OpenFile): OpenFile {
     const { what } = file;
     if (what.type !== 'memory') return file;
-    return { ...file, what: { ...what, contents: this.#copyContents(what.contents, what.size) } };
+    return { ...file, what: { ...what, contents: this.#copyContents(what.contents) } };
   }
 
-  #copyContents(contents: HeldContents, size: number): HeldContents {
-    const copy = new Uint8Array(size);
-    let filled = 0;
-    while (filled < size) {
-      const read = contents.read(filled, copy.subarray(filled));
-      if (read === 0) break;
-      filled += read;
-    }
-    this.bytes += size;
+  #copyContents(contents: HeldContents): HeldContents {
+    const stretches = contents.stretches();
+    const copies = stretches.map(({ offset, size }) => {
+      const bytes = new Uint8Array(size);
+      for (let filled = 0; filled < size; ) {
+        const read = contents.read(offset + filled, bytes.subarray(filled));
+        if (read === 0) break;
+        filled += read;
+      }
+      this.bytes += size;
+      return { offset, bytes };
+    });
     return {
+      stretches: () => stretches,
       read: (offset, into) => {
-        const part = copy.subarray(offset, Math.min(filled, offset + into.length));
-        into.set(part);
-        return part.length;
+        into.fill(0);
+        for (const copy of copies) copyOverlap(copy, offset, into);
+        return into.length;
       },
       close: () => {},
     };
   }
+}
+
+function copyOverlap(
+  { offset, bytes }: { readonly offset: number; readonly bytes: Uint8Array },
+  from: number,
+  into: Uint8Array,
+): void {
+  const start = Math.max(offset, from);
+  const end = Math.min(offset + bytes.length, from + into.length);
+  if (start < end) into.set(bytes.subarray(start - offset, end - offset), start - from);
 }
 
 const stretchOf = (region: Region, start: bigint, bytes: Uint8Array): MemoryStretch => ({

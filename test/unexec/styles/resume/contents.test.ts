@@ -253,37 +253,50 @@ test('storeObject() stores contents of any size, read in any pieces', async t =>
   const lengths = fc.integer({ min: 0, max: 3 << 20 });
   let count = 0;
   await fc.assert(
-    fc.asyncProperty(lengths, fc.integer({ min: 1, max: 100_000 }), async (size, piece) => {
-      const contents = new Uint8Array(size);
-      for (let at = 0; at < size; at += 50_000) contents[at] = (at / 50_000 + 1) & 0xff;
-      const path = join(directory, `object-${count++}`);
-      const file = await open(path, 'w+');
-      try {
-        const stored = await storeObject(
-          {
-            key: '7',
-            name: 'memfd:x',
-            size,
-            read: (offset, into) => {
-              const part = contents.subarray(offset, offset + Math.min(piece, into.length));
-              into.set(part);
-              return part.length;
+    fc.asyncProperty(
+      lengths,
+      fc.integer({ min: 1, max: 100_000 }),
+      fc.nat(9000),
+      async (size, piece, around) => {
+        const contents = new Uint8Array(size);
+        for (let at = 0; at < size; at += 50_000) contents[at] = (at / 50_000 + 1) & 0xff;
+        // What lies between the parts is zero, and is not to be read.
+        const parts = [...contents.keys()]
+          .filter(at => contents[at] !== 0)
+          .map(at => ({
+            offset: Math.max(0, at - around),
+            size: Math.min(size, at + 1 + around) - Math.max(0, at - around),
+          }));
+        const path = join(directory, `object-${count++}`);
+        const file = await open(path, 'w+');
+        try {
+          const stored = await storeObject(
+            {
+              key: '7',
+              name: 'memfd:x',
+              size,
+              stretches: () => parts,
+              read: (offset, into) => {
+                const part = contents.subarray(offset, offset + Math.min(piece, into.length));
+                into.set(part);
+                return part.length;
+              },
             },
-          },
-          2 * PAGE,
-          file,
-        );
-        await file.truncate(2 * PAGE + size);
-        t.true((await file.readFile()).subarray(2 * PAGE).equals(contents));
-        const nonZero = new Set(
-          [...contents.keys()].filter(at => contents[at] !== 0).map(at => Math.floor(at / PAGE)),
-        );
-        t.deepEqual(pagesOf(stored.runs), [...nonZero]);
-        t.like(stored, { key: '7', name: 'memfd:x', size, fileOffset: 2 * PAGE });
-      } finally {
-        await file.close();
-      }
-    }),
+            2 * PAGE,
+            file,
+          );
+          await file.truncate(2 * PAGE + size);
+          t.true((await file.readFile()).subarray(2 * PAGE).equals(contents));
+          const nonZero = new Set(
+            [...contents.keys()].filter(at => contents[at] !== 0).map(at => Math.floor(at / PAGE)),
+          );
+          t.deepEqual(pagesOf(stored.runs), [...nonZero]);
+          t.like(stored, { key: '7', name: 'memfd:x', size, fileOffset: 2 * PAGE });
+        } finally {
+          await file.close();
+        }
+      },
+    ),
     { numRuns: 10 },
   );
 });
@@ -296,7 +309,11 @@ test('storeObject() stores zeros for a file that was cut off meanwhile', async t
       into.fill(9, 0, PAGE);
       return PAGE;
     };
-    const stored = await storeObject({ key: '1', name: '', size: 5 * PAGE, read }, 0, file);
+    const stored = await storeObject(
+      { key: '1', name: '', size: 5 * PAGE, stretches: () => [{ offset: 0, size: 5 * PAGE }], read },
+      0,
+      file,
+    );
     t.deepEqual(stored.runs, [{ first: 0, count: 1 }]);
   } finally {
     await file.close();

@@ -34,6 +34,7 @@ test('inotify with its watch numbers and nothing that did not happen', same, 'in
 test('epolls with their data, also one that watches another', same, 'epoll');
 test('terminals of its own with modes and size', same, 'pty');
 test('multicast groups, the backlog of a unix socket, and options', same, 'groups');
+test('large and nearly empty memory', same, 'nearly-empty');
 test('locks, which other processes see', same, 'locks');
 test('O_ASYNC with its owner and signal', same, 'async');
 
