@@ -42,6 +42,7 @@ export { readManifest } from './read-manifest.ts';
 export { type RestartOptions, type RestartReport, restart } from './restart.ts';
 export type { DataRef, LabelRef, Slot, Step, StepArgument } from './restorer/steps.ts';
 export { freezeLibrary, type SharedOptions, type SharedReport } from './shared.ts';
+export type { FrozenFrom, RunningProcess } from './sources/source.ts';
 export type { KernelFeatures } from './styles/resume/plan.ts';
 export { type FileFinding, type VerifiedFile, verifyFile } from './verify-file.ts';
 export { VERSION } from './version.ts';

@@ -1,11 +1,12 @@
 /**
- * `unexec [options] <running-image> <out-binary> [-- args...]`: freezes a program into an executable, in
- * one of two styles, or a library into a library that is initialised.
+ * `unexec [options] <running-image> <out-binary> [-- args...]`: freezes a program or a process that runs into an
+ * executable, in one of two styles, or a library into a library that is initialised.
  *
  * @module
  */
 import {
   type FreezeOptions,
+  type FrozenFrom,
   freeze,
   freezeLibrary,
   type RestartOptions,
@@ -19,7 +20,7 @@ import { type Context, printJson, progressLine, splitAtDashes, stderrStyle, tell
 import { UsageError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import { helpText } from '../freeze/help.ts';
-import { type Chosen, checkStyle, freezeOptions } from '../freeze/options.ts';
+import { type Chosen, checkStyle, freezeOptions, STARTING_ONLY } from '../freeze/options.ts';
 import { renderPlan, renderSummary, reportJson } from '../freeze/report.ts';
 import { renderRestart, renderRestartDetails, restartJson } from '../freeze/restart-report.ts';
 import { renderShared, renderSharedDetails, sharedJson } from '../freeze/shared-report.ts';
@@ -27,7 +28,7 @@ import { COMMANDS } from './index.ts';
 
 export interface FreezeRequest {
   readonly type: 'freeze';
-  readonly program: string;
+  readonly from: FrozenFrom;
   readonly target: string;
   readonly options: FreezeOptions;
 }
@@ -84,30 +85,49 @@ export function parseFreeze(
   const jsonHelp = "one JSON object on stdout; the program's own stdout goes to stderr";
   const parser = newParser('unexec', DESCRIPTION, jsonHelp, 'no summary; errors only')
     .usage('[options] <running-image> <out-binary> [-- args...]')
-    .argument(
-      '<running-image>',
-      'the program to be started and frozen: a path, or a name in PATH; restart: or a Mach-O core; shared: a library',
-    )
-    .argument('<out-binary>', 'the executable to be written')
     .version(VERSION, '-V, --version', 'print the version')
     .option(
       '-v, --verbose',
       'list regions and restore steps, or segments, pointers and doubtful words; causes of errors',
     )
     .addHelpText('after', helpText(COMMANDS));
+  if (!own.some(word => word === '--pid' || word.startsWith('--pid='))) {
+    parser.argument(
+      '<running-image>',
+      'a program to be started and frozen: a path, or a name in PATH; or the number of a process that runs; restart: or a Mach-O core; shared: a library',
+    );
+  }
+  parser.argument('<out-binary>', 'the executable to be written');
   for (const option of freezeOptions(chosen, env, met)) parser.addOption(option);
   const text = readWords(parser, own, "the program's own arguments go after --");
   if (text !== undefined) return text;
-  const [program = '', target = ''] = parser.args;
-  const { style = 'resume', ...options } = chosen;
+  const { style = 'resume', pid, ...options } = chosen;
   checkStyle(style, met);
+  const target = parser.args.at(-1) ?? '';
+  const program = pid === undefined ? (parser.args[0] ?? '') : String(pid);
+  if (style === 'resume' && PID.test(program)) {
+    checkRunning(met, args);
+    return { type: 'freeze', from: { pid: Number(program) }, target, options };
+  }
   if (style === 'shared') {
     if (args.length > 0) throw new UsageError('a library has no arguments (--style shared)');
     return { type: 'shared', library: program, target, options };
   }
   return style === 'resume'
-    ? { type: 'freeze', program, target, options: { ...options, args } }
+    ? { type: 'freeze', from: program, target, options: { ...options, args } }
     : { type: 'restart', source: program, target, options: { ...options, args } };
+}
+
+/** A program with such a name is given by its path. */
+const PID = /^[1-9]\d{0,9}$/;
+
+function checkRunning(met: ReadonlySet<string>, args: readonly string[]): void {
+  const hint = 'a program whose name is a number is given by its path: ./1234';
+  if (args.length > 0) throw new UsageError('a process that runs has its arguments already', hint);
+  for (const flag of STARTING_ONLY) {
+    if (met.has(flag))
+      throw new UsageError(`${flag.split(' ')[0]} is for a program that is to be started`, hint);
+  }
 }
 
 /**
@@ -116,10 +136,10 @@ export function parseFreeze(
  */
 const STDIO_WITH_JSON = [0, 2, 2] as const;
 
-async function runFreeze({ program, target, options }: FreezeRequest, context: Context): Promise<number> {
+async function runFreeze({ from, target, options }: FreezeRequest, context: Context): Promise<number> {
   const { manner, signal } = context;
   const progress = progressLine(manner);
-  const report = await freeze(program, target, {
+  const report = await freeze(from, target, {
     ...options,
     ...(manner.json ? { stdio: STDIO_WITH_JSON } : {}),
     signal,

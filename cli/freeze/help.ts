@@ -10,6 +10,7 @@ import { table } from '../render.ts';
 /** Freeze points, as `--at` takes them. The README has the same table. */
 export const FREEZE_POINTS: readonly (readonly [string, string])[] = [
   ['auto', 'the first of request, stop and input that happens'],
+  ['now', 'a process that runs already: wherever it is'],
   ['request', 'the program asks, with unexec_freeze() of unexec.h'],
   ['stop', 'the program stops itself with SIGSTOP'],
   ['input', 'it blocks for input on descriptor 0, with nothing else to do'],
@@ -24,6 +25,7 @@ const EXAMPLES: readonly Example[] = [
   ['unexec perl report -- report.pl', 'report.pl loads its modules, then does: kill STOP => $$'],
   ['unexec --at input guile my-guile', 'a REPL that is at its prompt at once'],
   ['unexec --at main --env HOME ./server server', 'all libraries loaded and relocated'],
+  ['unexec 1234 snapshot', 'process 1234 as it is; it goes on'],
   [
     'unexec --style shared --init urf_init libturf.so liburf.so',
     'a library that is initialised when it is opened',

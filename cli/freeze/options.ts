@@ -14,6 +14,7 @@ import {
   UnexecError,
 } from '../../unexec/index.ts';
 import { UsageError } from '../errors.ts';
+import { parseSize } from '../sizes.ts';
 import { splitWords } from '../words.ts';
 
 /** How what is written begins its later lives: where it was frozen, at main, or as a library that is opened. */
@@ -21,6 +22,8 @@ export type FreezeStyle = 'resume' | 'restart' | 'shared';
 
 interface AllOptions extends FreezeOptions, RestartOptions, SharedOptions {
   readonly style?: FreezeStyle;
+  /** The process to be frozen. */
+  readonly pid?: number;
 }
 
 /** What options say, until all have been read. */
@@ -46,9 +49,15 @@ const FREEZE_OPTIONS: readonly FreezeOption[] = [
   },
   {
     flags: '--at <point>',
-    description: 'freeze point, see below (default: auto)',
+    description: 'freeze point, see below (default: auto; of a process that runs: now)',
     only: ['resume', 'restart'],
     parse: text => ({ at: freezePoint(text) }),
+  },
+  {
+    flags: '--pid <n>',
+    description: 'the process that runs and is to be frozen, in place of <running-image>',
+    only: ['resume'],
+    parse: text => ({ pid: pidOf(text) }),
   },
   {
     flags: '--env <NAME[=VALUE]>',
@@ -105,9 +114,22 @@ const FREEZE_OPTIONS: readonly FreezeOption[] = [
   },
   {
     flags: '--leave-running',
-    description: 'the program goes on after the freeze; otherwise it is killed',
+    description: 'a program that was started goes on after the freeze; otherwise it is killed',
     only: ['resume'],
     parse: () => ({ leaveRunning: true }),
+  },
+  {
+    flags: '--kill',
+    description: 'a process that ran before is killed after the freeze; otherwise it goes on',
+    only: ['resume'],
+    parse: () => ({ leaveRunning: false }),
+  },
+  {
+    flags: '--copy-limit <size>',
+    description:
+      'memory taken so that a process goes on before the file is written: 256M, 0 (default: half of what is there)',
+    only: ['resume'],
+    parse: text => ({ copyLimit: text === '0' ? 0 : parseSize(text) }),
   },
   {
     flags: '--avoid <features>',
@@ -161,6 +183,9 @@ const FREEZE_OPTIONS: readonly FreezeOption[] = [
   },
 ];
 
+/** What says how a program is started, and means nothing for a process that runs. */
+export const STARTING_ONLY: readonly string[] = ['--env <NAME[=VALUE]>', '--keep-env'];
+
 /** commander's options; each that is met adds to `chosen`, and to `met`. */
 export const freezeOptions = (
   chosen: Chosen,
@@ -182,6 +207,11 @@ export function checkStyle(style: FreezeStyle, met: ReadonlySet<string>): void {
     if (only === undefined || only.includes(style) || !met.has(flags)) continue;
     throw new UsageError(`${flags.split(' ')[0]} is for --style ${only.join(' and ')} only`);
   }
+}
+
+function pidOf(text: string): number {
+  if (!/^[1-9]\d{0,9}$/.test(text)) throw new InvalidArgumentError(`'${text}' is no number of a process.`);
+  return Number(text);
 }
 
 function freezePoint(text: string): string {

@@ -14,14 +14,22 @@ export function renderSummary(report: FreezeReport, style: Style): string[] {
   const stored = `${formatBytes(report.storedBytes)} stored${left}`;
   const counts = [count(report.threads, 'thread'), count(report.descriptors, 'descriptor')].join(', ');
   const rows = [
-    ['frozen', `${report.program} at ${report.reached}, after ${formatDuration(ms.toFreezePoint)}`],
+    ['frozen', `${report.program} ${whereOf(report)}, after ${formatDuration(ms.toFreezePoint)}`],
     ['file', `${formatBytes(report.fileSize)}, ${stored} of ${memory}`],
     ['kept', `${count(report.regions, 'region')}, ${counts}`],
-    ['stopped', `${formatDuration(ms.stopped)} of ${formatDuration(ms.total)}`],
+    ['stopped', `${formatDuration(ms.stopped)} of ${formatDuration(ms.total)}${copied(report)}`],
   ];
   if (report.pid !== undefined) rows.push(['running', `process ${report.pid} goes on`]);
   const lines = table(rows.map(([name = '', value = '']) => [style.dim(`  ${name}`), printable(value)]));
   return [`${style.green('written')} ${style.bold(printable(report.target))}`, ...lines];
+}
+
+const whereOf = ({ reached }: FreezeReport): string => (reached === 'now' ? 'where it was' : `at ${reached}`);
+
+/** What a process that goes on did not have to wait for. */
+function copied({ pid, copiedBytes }: FreezeReport): string {
+  if (copiedBytes !== undefined) return `: it went on when ${formatBytes(copiedBytes)} were copied`;
+  return pid === undefined ? '' : ': until the file had its contents, for want of memory to copy them';
 }
 
 /** Regions that were kept and the steps of the restore program, as tables. */

@@ -16,7 +16,7 @@ function optionsOf(...argv: readonly string[]): FreezeOptions {
 test('parseFreeze() takes program and target', t => {
   t.deepEqual(parseFreeze(['prog', 'out'], env), {
     type: 'freeze',
-    program: 'prog',
+    from: 'prog',
     target: 'out',
     options: { args: [] },
   });
@@ -41,6 +41,9 @@ const accepted: readonly (readonly [argv: readonly string[], options: FreezeOpti
   [['--train', "-n 'two words'"], { train: { args: ['-n', 'two words'] } }],
   [['--train', ''], { train: { args: [] } }],
   [['--leave-running'], { leaveRunning: true }],
+  [['--kill'], { leaveRunning: false }],
+  [['--copy-limit', '64M'], { copyLimit: 64 * 2 ** 20 }],
+  [['--copy-limit=0'], { copyLimit: 0 }],
   [['--avoid', 'vdso,mm-map', '--avoid', 'rseq'], { avoid: ['vdso', 'mmMap', 'rseq'] }],
 ];
 for (const [argv, options] of accepted) {
@@ -56,6 +59,13 @@ const rejected: readonly (readonly [argv: readonly string[], message: RegExp])[]
   [['prog', 'out', 'extra'], /too many arguments/],
   [['prog', 'out', '--no-such'], /unknown option '--no-such'/],
   [['prog', 'out', '--at'], /argument missing/],
+  [['--pid', '12', 'out', 'extra'], /too many arguments/],
+  [['--pid', '12'], /missing required argument 'out-binary'/],
+  [['--pid', 'perl', 'out'], /'perl' is no number of a process/],
+  [['--pid=0', 'out'], /'0' is no number of a process/],
+  [['12', 'out', '--', 'arg'], /has its arguments already/],
+  [['12', 'out', '--keep-env'], /--keep-env is for a program that is to be started/],
+  [['--pid', '12', 'out', '--style', 'restart'], /--pid is for --style resume only/],
   [['prog', 'out', '--at', 'noon'], /'noon' is invalid/],
   [['prog', 'out', '--env', 'UNSET'], /UNSET is not set/],
   [['prog', 'out', '--env', '=x'], /needs a name/],
@@ -75,10 +85,19 @@ for (const [argv, message] of rejected) {
   });
 }
 
+test('parseFreeze() takes a number for a process, and a path with a number for a program', t => {
+  const running = { type: 'freeze', from: { pid: 1234 }, target: 'out', options: { at: 'input' } } as const;
+  t.deepEqual(parseFreeze(['1234', 'out', '--at', 'input'], env), running);
+  t.deepEqual(parseFreeze(['--at', 'input', '--pid', '1234', 'out'], env), running);
+  t.deepEqual(parseFreeze(['--pid=1234', '--at', 'input', 'out'], env), running);
+  t.like(parseFreeze(['./1234', 'out'], env), { from: './1234' });
+  t.like(parseFreeze(['01234', 'out'], env), { from: '01234' });
+});
+
 test('parseFreeze() makes a dump of --style restart', t => {
   t.deepEqual(parseFreeze(['--style', 'resume', 'prog', 'out'], env), {
     type: 'freeze',
-    program: 'prog',
+    from: 'prog',
     target: 'out',
     options: { args: [] },
   });
