@@ -171,6 +171,7 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
   };
   const release = (): void => {
     memory.close();
+    if (remotes.some(({ wasStopped }) => wasStopped)) process.kill(pid, 'SIGSTOP');
     for (const file of descriptors.files) if (file.what.type === 'memory') file.what.contents.close();
   };
   return { image, release };

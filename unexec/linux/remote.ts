@@ -15,7 +15,7 @@ import type { RegisterFile } from './arch/register-file.ts';
 import { ARCHITECTURE } from './arch.ts';
 import { ptrace, waitpid } from './libc.ts';
 import { getSignalMask, must, PTRACE, setSignalMask } from './ptrace.ts';
-import { decodeStop, type Stop } from './stop.ts';
+import { decodeStop, SIGNAL, type Stop } from './stop.ts';
 import { ARCH } from './this-machine.ts';
 
 const WALL = 0x40000000;
@@ -28,6 +28,9 @@ export class RemoteThread {
   readonly machine: MachineState;
   readonly signalMask: bigint;
   readonly #instruction: bigint;
+  #hasCalled = false;
+  /** A SIGSTOP from outside came meanwhile, and was held back. */
+  wasStopped = false;
 
   /** `instruction`: address in the process of one that makes a system call. */
   constructor(tid: number, instruction: bigint) {
@@ -44,31 +47,48 @@ export class RemoteThread {
     const values = args.map(arg => BigInt.asUintN(64, BigInt(arg)));
     const nr = numberOf(name, ARCH);
     const registers = ARCHITECTURE.atSystemCall(this.registers, this.#instruction, nr, values);
+    this.#hasCalled = true;
     let entered = false;
     // A SIGSTOP sent from outside cannot be blocked, and an interrupt may still be on its way: dropped,
     // and the call begun again.
     for (let tries = 0; tries < 10; tries++) {
       if (!entered) ARCHITECTURE.setRegisters(this.tid, registers);
-      const stop = this.#toNextStop();
+      const stop = this.#toNextStop(PTRACE.SYSCALL);
       if (entered && stop.type === 'syscall-exit') return stop.result;
       entered ||= stop.type === 'syscall-entry';
     }
     throw new UnexecError('PTRACE_FAILED', `thread ${this.tid} does not make system call ${name}`);
   }
 
-  #toNextStop(): Stop {
-    must('resumed', this.tid, ptrace(PTRACE.SYSCALL, this.tid, 0, 0));
+  #toNextStop(how: number): Stop {
+    must('resumed', this.tid, ptrace(how, this.tid, 0, 0));
     const waited = waitpid(this.tid, WALL);
     if (waited === undefined || 'errno' in waited || (waited.status & 0xff) !== 0x7f) {
       throw new UnexecError('PROCESS_GONE', `thread ${this.tid} ended while it was being read`);
     }
-    return decodeStop(this.tid, waited.status);
+    const stop = decodeStop(this.tid, waited.status);
+    this.wasStopped ||= stop.type === 'signal' && stop.signal === SIGNAL.SIGSTOP;
+    return stop;
   }
 
   /** Puts registers and signal mask back. */
   end(): void {
+    if (this.#hasCalled) this.#toInterruption();
     ARCHITECTURE.setRegisters(this.tid, this.registers);
     ARCHITECTURE.afterCalls(this.tid, this.machine);
     setSignalMask(this.tid, this.signalMask);
+  }
+
+  /**
+   * A call of its own that was interrupted is only made again where the kernel looks for signals
+   * (arch_do_signal_or_restart), which is not the way out of a call that has succeeded. Here it looks.
+   */
+  #toInterruption(): void {
+    must('interrupted', this.tid, ptrace(PTRACE.INTERRUPT, this.tid, 0, 0));
+    for (let tries = 0; tries < 10; tries++) {
+      const { type } = this.#toNextStop(PTRACE.CONT);
+      if (type === 'interrupted' || type === 'group-stop') return;
+    }
+    throw new UnexecError('PTRACE_FAILED', `thread ${this.tid} is not interrupted`);
   }
 }
