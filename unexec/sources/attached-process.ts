@@ -27,9 +27,10 @@ const START_TIME = 22;
  */
 export async function attachedProcess(
   { pid }: RunningProcess,
-  { options, point, say }: Opening,
+  { options, point: asked, say }: Opening,
 ): Promise<Source> {
-  requireAhead(point);
+  const point = pointAhead(asked);
+  const goesOn = options.leaveRunning ?? true;
   requireTraceable(pid);
   const startTime = readStat(pid)(START_TIME);
   const tracee = new Tracee(pid, options.signal);
@@ -55,11 +56,10 @@ export async function attachedProcess(
       image: captured.image,
       reached: reached.point,
       stoppedAt: reached.stoppedAt,
-      goesOn: options.leaveRunning ?? true,
+      goesOn,
       letGo: () => {
         captured?.release();
         captured = undefined;
-        const goesOn = options.leaveRunning ?? true;
         if (goesOn) tracee.detach();
         else tracee.kill();
         return goesOn ? pid : undefined;
@@ -72,13 +72,20 @@ export async function attachedProcess(
   }
 }
 
-function requireAhead({ type }: FreezePoint): void {
-  if (type !== 'main' && type !== 'stop') return;
+/** Freeze points that a process which runs cannot reach, or not in the same sense. */
+const PASSED: Readonly<Partial<Record<FreezePoint['type'], string>>> = {
+  main: 'main has been called',
+  stop: 'when it stops itself it stays stopped, and can be frozen then',
+};
+
+/** The freeze point of a process that runs; `auto` is where it is. */
+function pointAhead(point: FreezePoint): FreezePoint {
+  if (point.type === 'auto') return { type: 'now' };
+  const why = PASSED[point.type];
+  if (why === undefined) return point;
   throw new UnexecError(
     'FREEZE_POINT_PASSED',
-    type === 'main'
-      ? 'the process runs already: main has been called'
-      : 'a process that stops itself stays stopped, and can be frozen then',
+    `a process that runs already is not frozen at ${point.type}: ${why}`,
     {
       hint: 'leave --at out, or use now, input, request, output:TEXT, symbol:NAME, time:DURATION or syscall:N',
     },

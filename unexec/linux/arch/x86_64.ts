@@ -36,6 +36,8 @@ const SYS_close = 3n;
 const SYS_restart_syscall = 219n;
 /** Calls that restart_syscall(2) continues: poll, nanosleep, futex, clock_nanosleep. */
 const CONTINUED: ReadonlySet<number> = new Set([7, 35, 202, 230]);
+const SYS_futex = 202n;
+const FUTEX_WAIT_PRIVATE = 128n;
 const MOV_EAX = 0xb8;
 /** Bytes before a `syscall` instruction that are searched for the load of its number. */
 const LOOK_BACK = 48;
@@ -169,7 +171,7 @@ export function restartSystemCall(
   const rax = again ? registers.orig_rax : registers.rax;
   return {
     ...registers,
-    rax: rax === SYS_restart_syscall ? continuedCall(rip, memory) : rax,
+    rax: rax === SYS_restart_syscall ? continuedCall({ ...registers, rip }, memory) : rax,
     rip,
     orig_rax: NO_SYSTEM_CALL,
   };
@@ -180,15 +182,23 @@ export function restartSystemCall(
  * another process. Its arguments are still in their registers; its number is in the instruction that
  * loaded it (`mov eax, imm32`: b8 and the number), a few bytes before the `syscall` that it stands at.
  */
-function continuedCall(rip: bigint, memory: Pick<ProcessMemory, 'bytes'>): bigint {
+function continuedCall(registers: X86Registers, memory: Pick<ProcessMemory, 'bytes'>): bigint {
+  const { rip } = registers;
   const code = Buffer.from(memory.bytes(rip - BigInt(LOOK_BACK), LOOK_BACK + SYSCALL.length));
   if (!code.subarray(LOOK_BACK).equals(SYSCALL)) return SYS_restart_syscall;
   for (let at = LOOK_BACK - 5; at >= 0; at--) {
     const nr = code.readUInt32LE(at + 1);
     if (code[at] === MOV_EAX && CONTINUED.has(nr)) return BigInt(nr);
   }
-  return SYS_restart_syscall; // it sees EINTR
+  return isFutexWait(registers) ? SYS_futex : SYS_restart_syscall; // which sees EINTR
 }
+
+/**
+ * What goes through libc's syscall(3) has no number of its own before the instruction. There futex(2) is, which has
+ * no function in libc: FUTEX_WAIT_PRIVATE with a timeout, the only operation of it that is continued.
+ */
+const isFutexWait = ({ rdi, rsi, r10 }: X86Registers): boolean =>
+  BigInt.asUintN(32, rsi) === FUTEX_WAIT_PRIVATE && rdi !== 0n && rdi % 4n === 0n && r10 !== 0n;
 
 /** 32-bit code (int 0x80, other registers and frames) would need a restorer of its own. */
 function refuseThread(tid: number, state: MachineState): Reason[] {
