@@ -188,7 +188,7 @@ test('diff() compares a running process with the image that it comes from, and l
   const ended = once(child, 'exit');
   const { pid = 0 } = child;
   try {
-    while (!readFileSync(`/proc/${pid}/syscall`, 'utf8').startsWith(`${SYS_pause} `)) await sleep(10);
+    await isPaused(pid);
     const report = await diff(one, { pid });
     t.like(report.b, { source: 'process', pid, size: null, kind: 'process' });
     t.like(symbolOf(report, 'chosen'), { changed: 4 * 8, moved: 0, onlyA: 0, onlyB: 0 });
@@ -201,7 +201,7 @@ test('diff() compares a running process with the image that it comes from, and l
       { b: `${pid}` },
     );
     t.deepEqual([report.parts, report.steps], [[], null]);
-    t.regex(readFileSync(`/proc/${pid}/status`, 'utf8'), /^State:\tS/m);
+    await isPaused(pid);
     t.regex(readFileSync(`/proc/${pid}/status`, 'utf8'), /^TracerPid:\t0$/m);
   } finally {
     child.kill();
@@ -209,6 +209,11 @@ test('diff() compares a running process with the image that it comes from, and l
   }
   await t.throwsAsync(() => diff({ pid }, one), { instanceOf: UnexecError, code: 'NO_SUCH_PROCESS' });
 });
+
+/** Waits until it is in pause(2): at its end, or there again. */
+async function isPaused(pid: number): Promise<void> {
+  while (!readFileSync(`/proc/${pid}/syscall`, 'utf8').startsWith(`${SYS_pause} `)) await sleep(10);
+}
 
 const SYS_pause = process.arch === 'x64' ? 34 : 73; // ppoll
 
