@@ -97,6 +97,48 @@ const REPLS: Readonly<Record<string, Repl>> = {
     ],
     edits: false,
   },
+  // Its own editor of lines asks the terminal where the cursor is, and nobody answers here.
+  irb: {
+    program: '/usr/bin/irb',
+    args: ['-f', '--nocolorize', '--nomultiline', '--noreadline', '-r', 'json'],
+    prompt: 'irb(main):001:0> ',
+    steps: [
+      ['send', 'word = "kept"\r'],
+      ['expect', '=> "kept"'],
+      ['send', 'JSON.generate([word * 2])\r'],
+      ['expect', 'keptkept'],
+      ['send', 'exit!(3)\r'],
+    ],
+    edits: false,
+  },
+  'sqlite3 at its prompt': {
+    program: '/usr/bin/sqlite3',
+    args: ['-cmd', 'CREATE TABLE t AS SELECT 42 AS a'],
+    prompt: 'sqlite> ',
+    steps: [
+      ['send', 'SELECT a + 1 FROM t;\r'],
+      ['expect', '43\r\n'],
+      ['send', `${UP}${LEFT}${LEFT}\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f0 FROM t;\r`],
+      ['send', '.exit 3\r'],
+    ],
+    edits: true,
+  },
+  // It shares the terminal with the program that it runs by process groups, as bash does: `tty` gives that another one.
+  'gdb at its prompt': {
+    program: '/usr/bin/gdb',
+    args: ['-nx', '-q', '/usr/bin/perl'],
+    prompt: '(gdb) ',
+    steps: [
+      ['send', 'print 6 * 7\r'],
+      ['expect', '= 42'],
+      ['send', `${UP} + 1\r`],
+      ['expect', '= 43'],
+      ['send', 'break main\r'],
+      ['expect', 'Breakpoint 1'],
+      ['send', 'quit 3\r'],
+    ],
+    edits: true,
+  },
   cat: {
     program: '/bin/cat',
     args: [],

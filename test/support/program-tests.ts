@@ -1,15 +1,17 @@
 /**
  * What every real program must stand: frozen by root and by an ordinary user, resumed by an ordinary
  * user, twice at the same time, without address randomisation, and with it many times in a row, it
- * always says what an uninterrupted run says.
+ * always says what an uninterrupted run says. How much sooner it is at its end is logged.
  *
  * @module
  */
 
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, closeSync, constants, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { directoryForNobody, type Frozen, freezeAsNobody, freezeProgram } from './freeze-program.ts';
+import { logRatio } from './log-ratio.ts';
 import { type Outcome, PATH, type RunOptions, run } from './run.ts';
 import { sandbox } from './sandbox.ts';
 
@@ -17,10 +19,14 @@ export interface ProgramUnderTest {
   readonly name: string;
   readonly program: string;
   readonly args: readonly string[];
-  /** Default: it stops itself. */
+  /** Default: it stops itself, or waits for what is typed. */
   readonly at?: string;
+  /** What it reads from its stdin, which is a pipe: all of it in the second life. */
+  readonly typed?: string;
   /** `NAME=VALUE`, for both lives. */
   readonly env?: readonly string[];
+  /** Its exit status; default: 0. */
+  readonly status?: number;
   /** How often it is resumed in a row, with addresses at random. */
   readonly times: number;
 }
@@ -33,9 +39,19 @@ interface Said extends Pick<Outcome, 'status' | 'signal'> {
 export function programTests(subject: ProgramUnderTest): void {
   const { name, times } = subject;
   const directory = sandbox('program');
-  const ours = once(() => freezeProgram(subject.program, join(directory, name), options(subject)));
-  const nobodys = once(async () =>
-    freezeAsNobody(subject.program, join(directoryForNobody(directory), name), options(subject)),
+  const typed = subject.typed === undefined ? {} : { stdin: subject.typed };
+  const ours = once(() =>
+    withInput(subject, directory, stdin =>
+      freezeProgram(subject.program, join(directory, name), { ...options(subject), ...stdin }),
+    ),
+  );
+  const nobodys = once(() =>
+    withInput(subject, directory, async stdin =>
+      freezeAsNobody(subject.program, join(directoryForNobody(directory), name), {
+        ...options(subject),
+        ...stdin,
+      }),
+    ),
   );
   let runs = 0;
   // stdout and stderr are one file, as they were for the first life: what is said keeps its order.
@@ -43,7 +59,7 @@ export function programTests(subject: ProgramUnderTest): void {
     const path = join(directory, `said-${runs++}`);
     const output = openSync(path, 'w');
     try {
-      const { status, signal } = await run(program, { ...how, output, timeout: 120_000 });
+      const { status, signal } = await run(program, { ...typed, ...how, output, timeout: 120_000 });
       return { text: readFileSync(path, 'utf8'), status, signal };
     } finally {
       closeSync(output);
@@ -60,11 +76,19 @@ export function programTests(subject: ProgramUnderTest): void {
 
   test.serial(`${name} says the same in two lives as in one`, async t => {
     const { text, status } = await whole();
-    t.is(status, 0, text);
+    t.is(status, subject.status ?? 0, text);
     const frozen = await ours();
     t.true(frozen.written.length > 0, 'nothing was said in the first life');
     t.true(text.length > frozen.written.length, 'nothing is left to be said in the second life');
     await resume(t, frozen);
+  });
+  test.serial(`${name} is at its end sooner when it is resumed`, async t => {
+    const frozen = await ours();
+    const env = environment(subject);
+    await logRatio(t, 'at its end', {
+      own: async () => void (await said(subject.program, { args: subject.args, env })),
+      resumed: async () => void (await said(frozen.path, { env })),
+    });
   });
   test.serial(`${name} frozen here is resumed by an ordinary user`, async t => {
     const frozen = await ours();
@@ -89,11 +113,31 @@ export function programTests(subject: ProgramUnderTest): void {
   });
 }
 
-const options = ({ args, at = 'stop', env = [] }: ProgramUnderTest): Parameters<typeof freezeProgram>[2] => ({
+const options = ({ args, at, env = [], typed }: ProgramUnderTest) => ({
   args,
-  at,
+  at: at ?? (typed === undefined ? 'stop' : 'input'),
   env,
 });
+
+/** With an empty pipe as stdin that stays open, for a program that waits for what is typed. */
+async function withInput(
+  { typed }: ProgramUnderTest,
+  directory: string,
+  freeze: (options: { readonly stdin?: string }) => Promise<Frozen>,
+): Promise<Frozen> {
+  if (typed === undefined) return freeze({});
+  const pipe = join(directory, `pipe-${pipes++}`);
+  execFileSync('mkfifo', [pipe]);
+  chmodSync(pipe, 0o666);
+  const held = openSync(pipe, constants.O_RDWR);
+  try {
+    return await freeze({ stdin: pipe });
+  } finally {
+    closeSync(held);
+  }
+}
+
+let pipes = 0;
 
 const environment = ({ env = [] }: ProgramUnderTest): Record<string, string> => ({
   PATH,
