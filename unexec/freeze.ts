@@ -7,9 +7,8 @@
 import { UnexecError } from './errors.ts';
 import { NOTHING_LEFT } from './file-pages.ts';
 import { type FreezePoint, parseFreezePoint } from './freeze-point.ts';
-import type { ProcessImage } from './image.ts';
+import type { Assumption, ProcessImage } from './image.ts';
 import { availableMemory } from './linux/available-memory.ts';
-import { requireSupportedMachine } from './linux/supported-machine.ts';
 import { normalStart } from './normal-start.ts';
 import type { Step } from './restorer/steps.ts';
 import { DEFAULT_PATH } from './sources/launch.ts';
@@ -70,6 +69,10 @@ export interface FreezeOptions {
   readonly avoid?: readonly (keyof KernelFeatures)[];
   /** Starts the image once, as it will be used, and lays out its start for the pages that this touched. */
   readonly train?: Training;
+  /** Of a core: the program, where it is not at the path that the core names. */
+  readonly exe?: string;
+  /** Of a core: the directory that was the root of its machine, for what the core leaves out. */
+  readonly sysroot?: string;
   /** Called while contents are written: bytes read so far, and in all. */
   readonly onProgress?: Progress;
   /** Called with what is done next: `starting`, `running`, `writing`, … */
@@ -98,8 +101,8 @@ export interface FreezeReport {
   readonly program: string;
   /** Absolute path of the written file. */
   readonly target: string;
-  /** The freeze point that was reached: of `auto`, which one. */
-  readonly reached: FreezePoint['type'];
+  /** The freeze point that was reached: of `auto`, which one; or `core`. */
+  readonly reached: FreezePoint['type'] | 'core';
   /** Bytes of the file, holes included. */
   readonly fileSize: number;
   /** Bytes of pages stored: what the file takes on disk, apart from headers and symbols. */
@@ -111,6 +114,8 @@ export interface FreezeReport {
   readonly regions: number;
   readonly threads: number;
   readonly descriptors: number;
+  /** What a core does not say of the process, and what was taken instead. */
+  readonly assumptions: readonly Assumption[];
   /** The process that still runs. */
   readonly pid: number | undefined;
   readonly milliseconds: {
@@ -138,7 +143,6 @@ export async function freeze(
   target: string,
   options: FreezeOptions = {},
 ): Promise<FreezeReport> {
-  requireSupportedMachine();
   const startedAt = performance.now();
   const point = parseFreezePoint(options.at ?? (typeof from === 'string' ? 'auto' : 'now'));
   const say = options.onPhase ?? (() => {});
@@ -173,7 +177,7 @@ export async function freeze(
     // The plan, and the file around the contents. Then the target is whole, or untouched.
     say('finishing');
     const plan = {
-      cwd: options.cwd ?? 'frozen',
+      cwd: image.cwd === undefined ? 'caller' : (options.cwd ?? 'frozen'),
       symbols: options.symbols ?? 'all',
       features: features(options),
       orStart: normalStart(from, source, options),
@@ -202,6 +206,7 @@ export async function freeze(
       regions: image.regions.length,
       threads: image.threads.length,
       descriptors: image.files.reduce((sum, { descriptors }) => sum + descriptors.length, 0),
+      assumptions: image.assumptions,
       pid,
       milliseconds: timings({ startedAt, stoppedAt, contentsAt, writtenAt, releasedAt }),
       copiedBytes: copy?.bytes,

@@ -71,12 +71,20 @@ export interface ProcessImage extends MemoryImage {
   readonly guards: readonly AddressRange[];
   /** What is mapped from now on is locked into memory (MCL_FUTURE). */
   readonly locksNewMemory: boolean;
-  /** umask, 12 bits. */
-  readonly umask: number;
-  /** Working directory, an absolute path. */
-  readonly cwd: string;
+  /** umask, 12 bits; undefined where the source does not tell: the caller's. */
+  readonly umask: number | undefined;
+  /** Working directory, an absolute path; undefined where the source does not tell: the caller's. */
+  readonly cwd: string | undefined;
+  /** What the source does not tell, and what is taken instead. */
+  readonly assumptions: readonly Assumption[];
   /** What cannot be kept, each with its remedy. A style refuses to write an image that has any. */
   readonly refusals: readonly Reason[];
+}
+
+/** Something that a source does not tell of a process, and what is taken to be so. */
+export interface Assumption {
+  readonly what: string;
+  readonly assumed: string;
 }
 
 export interface EnvironmentWord {

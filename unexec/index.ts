@@ -32,6 +32,7 @@ export {
   type Training,
 } from './freeze.ts';
 export { FREEZE_POINT_HELP, type FreezePoint, freezePointText, parseFreezePoint } from './freeze-point.ts';
+export type { Assumption } from './image.ts';
 export { followAddress } from './inspect/address.ts';
 export type * from './inspect/model.ts';
 export { type FindSecretsOptions, findSecrets } from './inspect/secrets.ts';

@@ -7,6 +7,7 @@
 
 import { bytesLeft, type Left } from './file-pages.ts';
 import {
+  type Assumption,
   type KernelIdentity,
   type ProcessImage,
   programCounter,
@@ -36,6 +37,7 @@ export interface Manifest {
   readonly kernel: KernelIdentity;
   /** Features that the image needs of a CPU, by their names in /proc/cpuinfo. */
   readonly cpu: { readonly features: readonly string[]; readonly xcr0: string };
+  /** Empty: that of whoever starts it. */
   readonly cwd: string;
   readonly modules: readonly { readonly path: string; readonly start: string; readonly buildId: string }[];
   readonly threads: readonly {
@@ -50,6 +52,8 @@ export interface Manifest {
   readonly files?: readonly ManifestFile[];
   /** What is started where it cannot resume: `--or-start`. The new arguments follow. Absent: nothing. */
   readonly orStart?: { readonly program: string; readonly argv: readonly string[] };
+  /** What a core did not say of the process, and what was taken instead; none where the process was there. */
+  readonly assumptions?: readonly Assumption[];
   /** Where the steps of the restore program are. */
   readonly steps: { readonly address: string; readonly size: number };
 }
@@ -145,7 +149,7 @@ export function resumeManifest(image: ProcessImage, facts: ManifestFacts): Manif
     frozenAt: origin.frozenAt,
     kernel: origin.kernel,
     cpu: { features: facts.features, xcr0: hex(origin.cpu.xcr0) },
-    cwd: image.cwd,
+    cwd: image.cwd ?? '',
     modules: image.modules.map(({ path, start, buildId }) => ({ path, start: hex(start), buildId })),
     threads: image.threads.map(thread => ({
       tid: thread.tid,
@@ -157,6 +161,7 @@ export function resumeManifest(image: ProcessImage, facts: ManifestFacts): Manif
       fds: descriptors.map(({ fd }) => fd),
       what: 'path' in what ? `${what.type} ${what.path}` : what.type,
     })),
+    ...(image.assumptions.length === 0 ? {} : { assumptions: image.assumptions }),
     regions: image.regions.map(region => ({
       start: hex(region.start),
       size: region.size,

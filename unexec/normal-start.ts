@@ -21,7 +21,7 @@ export function normalStart(
   options: FreezeOptions,
 ): NormalStart | undefined {
   if (options.orStart !== true) return undefined;
-  if (typeof from !== 'string') {
+  if (typeof from !== 'string' || reached === 'core') {
     const { program, argv } = image.origin;
     return { program, argv, env: [], cwd: options.cwd === 'caller' ? undefined : image.cwd };
   }

@@ -139,9 +139,16 @@ const FREEZE_OPTIONS: readonly FreezeOption[] = [
   },
   {
     flags: '--exe <file>',
-    description: 'restart: the executable that runs in the process, where a core does not name it',
-    only: ['restart'],
+    description:
+      'of a core, or of what runs in an emulator: the executable, where it is not named or elsewhere',
+    only: ['resume', 'restart'],
     parse: text => ({ exe: text }),
+  },
+  {
+    flags: '--sysroot <directory>',
+    description: 'of a core: the root directory of its machine, for libraries that the core leaves out',
+    only: ['resume'],
+    parse: text => ({ sysroot: text }),
   },
   {
     flags: '--compare <core>',

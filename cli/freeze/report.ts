@@ -13,13 +13,19 @@ export function renderSummary(report: FreezeReport, style: Style): string[] {
   const left = report.leftBytes === 0 ? '' : ` and ${formatBytes(report.leftBytes)} left in their files`;
   const stored = `${formatBytes(report.storedBytes)} stored${left}`;
   const counts = [count(report.threads, 'thread'), count(report.descriptors, 'descriptor')].join(', ');
+  const isCore = report.reached === 'core';
+  const how = isCore ? 'from a core' : `${whereOf(report)}, after ${formatDuration(ms.toFreezePoint)}`;
   const rows = [
-    ['frozen', `${report.program} ${whereOf(report)}, after ${formatDuration(ms.toFreezePoint)}`],
+    ['frozen', `${report.program} ${how}`],
     ['file', `${formatBytes(report.fileSize)}, ${stored} of ${memory}`],
     ['kept', `${count(report.regions, 'region')}, ${counts}`],
-    ['stopped', `${formatDuration(ms.stopped)} of ${formatDuration(ms.total)}${copied(report)}`],
   ];
+  if (!isCore) {
+    rows.push(['stopped', `${formatDuration(ms.stopped)} of ${formatDuration(ms.total)}${copied(report)}`]);
+  }
   if (report.pid !== undefined) rows.push(['running', `process ${report.pid} goes on`]);
+  if (report.assumptions.length > 0) rows.push(['assumed', 'what the core does not say:']);
+  for (const { what, assumed } of report.assumptions) rows.push(['', `${what}: ${assumed}`]);
   const lines = table(rows.map(([name = '', value = '']) => [style.dim(`  ${name}`), printable(value)]));
   return [`${style.green('written')} ${style.bold(printable(report.target))}`, ...lines];
 }

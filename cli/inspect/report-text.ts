@@ -120,7 +120,7 @@ function factsOf(unexec: Unexec): string[][] {
       facts.push(
         ['at', unexec.freezePoint],
         ['arguments', unexec.argv.join(' ')],
-        ['directory', unexec.cwd],
+        ['directory', unexec.cwd || "the caller's"],
         ['kernel', `${kernel.sysname} ${kernel.release} ${kernel.machine}`],
       );
       if (unexec.orStart !== null) facts.push(['or starts', unexec.orStart.argv.join(' ')]);

@@ -54,6 +54,7 @@ export const imageOf = (facts: Partial<ProcessImage> = {}): ProcessImage => ({
   locksNewMemory: false,
   umask: 0o022,
   cwd: '/',
+  assumptions: [],
   refusals: [],
   memory: pagesMemory(new Map()),
   ...facts,

@@ -4,16 +4,12 @@
  *
  * @module
  */
-import { readFileSync } from 'node:fs';
-import { viewOf } from '../../formats/struct.ts';
 import { findEnvironment } from '../environment.ts';
 import { UnexecError } from '../errors.ts';
 import {
   type AddressLayout,
-  type CpuFeatures,
   endOf,
   type IntervalTimer,
-  type KernelIdentity,
   type MachineState,
   type ProcessImage,
   type Region,
@@ -39,7 +35,7 @@ import { peekPendingSignals } from './ptrace.ts';
 import { refuseSegments, refuseState } from './refused-state.ts';
 import { isMemoryFile, markOwnFiles, nameRegions, refuseRegions } from './regions.ts';
 import { RemoteThread } from './remote.ts';
-import { ARCH } from './this-machine.ts';
+import { ARCH, cpuFeatures, kernelIdentity } from './this-machine.ts';
 import { captureThread } from './thread-state.ts';
 import type { Tracee } from './tracee.ts';
 
@@ -158,6 +154,7 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
     locksNewMemory: locksNew,
     umask: Number.parseInt(status.get('Umask') ?? '0022', 8),
     cwd,
+    assumptions: [],
     refusals: [
       ...threads.flatMap(({ tid, machine }) => ARCHITECTURE.refuseThread(tid, machine)),
       ...refuseState(pid, tids, cwd),
@@ -235,24 +232,9 @@ function captureVdso(
   };
 }
 
-function kernelIdentity(): KernelIdentity {
-  const read = (name: string): string => readProc(`/proc/sys/kernel/${name}`).trimEnd();
-  return { sysname: read('ostype'), release: read('osrelease'), version: read('version'), machine: ARCH };
-}
-
 /** The machine with another result of the system call that it is in. */
 function withResult(machine: MachineState, result: bigint): MachineState {
   return machine.arch === 'x86_64'
     ? { ...machine, registers: { ...machine.registers, rax: result } }
     : { ...machine, registers: { ...machine.registers, x0: result } };
-}
-
-/** The XSAVE area as ptrace gives it has XCR0 in the first software-reserved word, byte 464. */
-function cpuFeatures(machine: MachineState | undefined): CpuFeatures {
-  const xstate = machine?.arch === 'x86_64' ? machine.xstate : undefined;
-  const cpuinfo = readFileSync('/proc/cpuinfo', 'latin1');
-  return {
-    flags: (/^(?:flags|Features)\s*:\s*(.*)$/m.exec(cpuinfo)?.[1] ?? '').split(' '),
-    xcr0: xstate === undefined || xstate.length < 472 ? 3n : viewOf(xstate).getBigUint64(464, true),
-  };
 }

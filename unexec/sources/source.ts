@@ -10,8 +10,8 @@ import type { ProcessImage } from '../image.ts';
 /** A process that stands, captured. */
 export interface Source {
   readonly image: ProcessImage;
-  /** The freeze point that was reached: of `auto`, which one. */
-  readonly reached: FreezePoint['type'];
+  /** The freeze point that was reached: of `auto`, which one. Of a core: that it is one. */
+  readonly reached: FreezePoint['type'] | 'core';
   /** Since when it stands (performance.now()). */
   readonly stoppedAt: number;
   /** Somebody waits for it to go on: the sooner `letGo` is called the better. */
@@ -34,7 +34,7 @@ export interface RunningProcess {
   readonly pid: number;
 }
 
-/** What is frozen: a program to be started (a path, or a name in PATH), or a process. */
+/** What is frozen: a program to be started (a path, or a name in PATH), an ELF core, or a process. */
 export type FrozenFrom = string | RunningProcess;
 
 /** How a source says what it does. */

@@ -153,8 +153,9 @@ const onlyOf = {
     ['--train', '-v'],
     ['--leave-running'],
     ['--avoid', 'vdso'],
+    ['--sysroot', '/'],
   ],
-  restart: [['--exe', 'app'], ['--compare', 'core'], ['--strict'], ['--runs', '3']],
+  restart: [['--compare', 'core'], ['--strict'], ['--runs', '3']],
   'restart and shared': [['--scratch', 'seed']],
   shared: [['--init', 'start'], ['--clear-remains']],
 } as const;

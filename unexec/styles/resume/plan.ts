@@ -113,7 +113,7 @@ export function planResume(
   sharedMappingSteps(program, image, objects);
   trimSteps(program, blocks, image.regions);
   adviceSteps(program, image);
-  if (options.cwd === 'frozen') {
+  if (options.cwd === 'frozen' && image.cwd !== undefined) {
     program.syscall(`working directory ${image.cwd} (see --cwd caller)`, NR.chdir, [
       program.string(image.cwd),
     ]);
@@ -125,7 +125,7 @@ export function planResume(
   for (const { signal, action } of image.signals) {
     program.syscall(`action of signal ${signal}`, NR.rt_sigaction, [signal, program.data(action), 0, 8]);
   }
-  program.syscall('umask', NR.umask, [image.umask]);
+  if (image.umask !== undefined) program.syscall('umask', NR.umask, [image.umask]);
   attributeSteps(program, image);
   const frames = image.threads.map(thread => signalFrame(program, thread));
   passArguments(program, image, given, frames[0]);
