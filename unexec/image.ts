@@ -428,6 +428,8 @@ export type FileKind =
   | {
       readonly type: 'timerfd';
       readonly clock: number;
+      /** Flags of timerfd_settime(2): the time is a moment of the wall clock, not what remains until then. */
+      readonly settime: number;
       readonly spec: Uint8Array;
       readonly ticks: bigint;
     }

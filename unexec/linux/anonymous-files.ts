@@ -6,8 +6,10 @@
  * @module
  */
 import { statSync } from 'node:fs';
+import { viewOf } from '../../formats/struct.ts';
 import type { EpollEntry, FileKind, InotifyWatch } from '../image.ts';
 import type { Context } from './descriptors.ts';
+import { pathOfHandle } from './file-handles.ts';
 import { type HeldFile, infoOf } from './held-file.ts';
 import { syscall } from './libc.ts';
 import { unreadBytes } from './pipes.ts';
@@ -27,6 +29,14 @@ const UNKNOWN_STATE: ReadonlyMap<string, string> = new Map([
   ['[fanotify]', 'a fanotify instance'],
   ['[pidfd]', 'a pidfd'],
   ['[landlock-ruleset]', 'a Landlock rule set'],
+  ['bpf-link', 'a BPF link'],
+  ['bpf_iter', 'a BPF iterator'],
+  ['btf', 'BPF type information'],
+  ['seccomp notify', 'the supervisor of a seccomp filter'],
+  ['kvm-vm', 'a virtual machine of KVM'],
+  ['kvm-vcpu', 'a processor of a virtual machine'],
+  ['[fscontext]', 'a file system that is being made'],
+  ['[io_uring_zcrx]', 'an io_uring'],
 ]);
 
 /** What a descriptor with an `anon_inode:` link is. @throws Refusal where it cannot be kept */
@@ -47,7 +57,7 @@ export function anonymousFile(file: HeldFile, context: Context): FileKind {
     case 'anon_inode:inotify':
       return inotify(file, context.options.watchedPaths);
     default: {
-      const name = file.link.slice('anon_inode:'.length);
+      const name = file.link.slice('anon_inode:'.length).replace(/^(kvm-vcpu):\d+$/, '$1');
       const noun = UNKNOWN_STATE.get(name) ?? 'of a kind that unexec does not know';
       return refuse(file, 'FD_UNSUPPORTED', `${noun}, whose state the kernel does not tell`);
     }
@@ -97,25 +107,48 @@ function timerfd(file: HeldFile): FileKind {
   syscall('timerfd_gettime', file.own, spec);
   dueNow(spec);
   const now = { ...file, info: readProc(`/proc/self/fdinfo/${file.own}`) };
+  const clock = Number(infoOf(now, 'clockid') ?? 0);
+  const flags = Number.parseInt(infoOf(now, 'settime flags') ?? '0', 8);
+  const settime = WALL_CLOCKS.has(clock) && (flags & TFD_TIMER_ABSTIME) !== 0 ? flags : 0;
+  if (settime !== 0) toMoment(viewOf(spec));
   return {
     type: 'timerfd',
-    clock: Number(infoOf(now, 'clockid') ?? 0),
+    clock,
+    settime,
     spec,
     ticks: BigInt(infoOf(now, 'ticks') ?? 0),
   };
 }
 
-/** fdinfo names a watched inode, not its path: it must be one that the program was seen to watch. */
+/** CLOCK_REALTIME, CLOCK_REALTIME_ALARM: theirs are the only moments that mean the same in another life. */
+const WALL_CLOCKS: ReadonlySet<number> = new Set([0, 8]);
+const TFD_TIMER_ABSTIME = 1;
+
+/** Makes what remains (it_value, at 16) the moment at which nothing does, unless the timer is not set. */
+function toMoment(spec: DataView): void {
+  const left = spec.getBigInt64(16, true) * SECOND + spec.getBigInt64(24, true);
+  if (left === 0n) return;
+  const moment = BigInt(Date.now()) * 1_000_000n + left;
+  spec.setBigInt64(16, moment / SECOND, true);
+  spec.setBigInt64(24, moment % SECOND, true);
+}
+
+const SECOND = 1_000_000_000n;
+
+/**
+ * fdinfo names a watched inode, not its path: it must be one that the program was seen to watch, or we must be
+ * root, who can open the inode.
+ */
 function inotify(file: HeldFile, watchedPaths: readonly string[]): FileKind {
   if (unreadBytes(file) > 0) {
     refuse(file, 'FD_INOTIFY_DATA', 'an inotify instance with events that nobody has read yet');
   }
   const watches: InotifyWatch[] = [];
-  for (const [, wd, ino, mask] of file.info.matchAll(
-    /^inotify wd:([0-9a-f]+) ino:([0-9a-f]+) sdev:\S+ mask:([0-9a-f]+)/gm,
+  for (const [line, wd, ino, mask] of file.info.matchAll(
+    /^inotify wd:([0-9a-f]+) ino:([0-9a-f]+) sdev:\S+ mask:([0-9a-f]+).*/gm,
   )) {
     const inode = BigInt(`0x${ino}`);
-    const path = watchedPaths.find(candidate => inodeOf(candidate) === inode);
+    const path = watchedPaths.find(candidate => inodeOf(candidate) === inode) ?? pathOfHandle(line);
     if (path === undefined) {
       return refuse(
         file,

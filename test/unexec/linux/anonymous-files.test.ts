@@ -47,6 +47,19 @@ test(refused, '[fanotify]', 'a fanotify instance');
 test(refused, '[pidfd]', 'a pidfd');
 test(refused, '[of 2030]', 'of a kind that unexec does not know');
 
+test('anonymousFile() refuses an inotify instance whose inode nobody knows', t => {
+  const info = `pos:\t0\nflags:\t00\ninotify wd:1 ino:7 sdev:fff00001 mask:2 ignored_mask:0 fhandle-bytes:8 fhandle-type:1 f_handle:0700000001000000\n`;
+  const error = t.throws(() => anonymousFile(held('anon_inode:inotify', info), context), {
+    instanceOf: Refusal,
+  });
+  t.is(error?.reason.code, 'FD_INOTIFY');
+  t.regex(
+    error?.reason.what ?? '',
+    /^descriptor 7 is an inotify instance .* inode 7, whose path is not known/,
+  );
+  t.regex(error?.reason.remedy ?? '', /request.*--drop-fd 7/);
+});
+
 test('anonymousFile() reads the count of an eventfd as hexadecimal', t => {
   const info = 'pos:\t0\nflags:\t02\neventfd-count:               1f\neventfd-id: 3\neventfd-semaphore: 1\n';
   t.deepEqual(anonymousFile(held('anon_inode:[eventfd]', info), context), {

@@ -40,13 +40,6 @@ test(refused, 'filter', 'FD_SOCKET_FILTER', /^descriptor 3 is a socket with a fi
 test(refused, 'datagram', 'FD_WAITING', /^descriptor 3 is a socket with messages that nobody/, DROP_3);
 test(refused, 'pidfd', 'FD_UNSUPPORTED', /^descriptor 3 is a pidfd/, DROP_3);
 test(refused, 'namespace', 'FD_UNSUPPORTED', /^descriptor 3 is a net namespace/, DROP_3);
-test(
-  refused,
-  'inotify',
-  'FD_INOTIFY',
-  /^descriptor 3 is an inotify .* whose path is not known/,
-  /request.*--drop-fd 3$/,
-);
 test(refused, 'huge', 'FD_HUGE_PAGES', /^descriptor 3 is memory of huge pages/, DROP_3);
 test(refused, 'queue', 'FD_MESSAGE_QUEUE', /^descriptor 3 is a POSIX message queue/, DROP_3);
 test(refused, 'lease', 'FD_LEASE', /^descriptor 3 is a file with a lease/, DROP_3);

@@ -110,7 +110,7 @@ export function timerSteps(program: RestoreProgram, image: ProcessImage): void {
     const { what } = file;
     if (what.type !== 'timerfd') continue;
     const fd = fdOf(file);
-    program.syscall('timerfd', NR.timerfd_settime, [fd, 0, program.data(what.spec), 0]);
+    program.syscall('timerfd', NR.timerfd_settime, [fd, what.settime, program.data(what.spec), 0]);
     if (what.ticks !== 0n) unreadTicks(program, fd, what.spec, what.ticks);
   }
   for (const { which, value } of image.timers) {

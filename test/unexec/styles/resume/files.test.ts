@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { compileFixture } from '../../../support/fixtures.ts';
 import { freezeProgram } from '../../../support/freeze-program.ts';
-import { run } from '../../../support/run.ts';
+import { isRoot, run } from '../../../support/run.ts';
 import {
   freezeFixture,
   freshDirectory,
@@ -31,6 +31,11 @@ test('eventfds with their counts', same, 'eventfd');
 test('timerfds with what remains and what nobody has read', same, 'timerfd');
 test('a signalfd with a signal that waits', same, 'signalfd');
 test('inotify with its watch numbers and nothing that did not happen', same, 'inotify', { at: 'request' });
+test('inotify whose calls nobody has seen: root can ask, and others are refused', async t => {
+  const unseen = sameResult(t, 'files/inotify.c', { args: ['unseen'] });
+  if (isRoot) await unseen;
+  else await t.throwsAsync(unseen, { code: 'CANNOT_BE_KEPT' });
+});
 test('epolls with their data, also one that watches another', same, 'epoll');
 test('terminals of its own with modes and size', same, 'pty');
 test('multicast groups, the backlog of a unix socket, and options', same, 'groups');
