@@ -20,6 +20,7 @@ import { LINKEDIT_RULES } from './linkedit.ts';
 import { OPCODE_RULES } from './opcodes.ts';
 import { findingsOf, type Rule, subjectOf } from './rule.ts';
 import { SECTION_RULES } from './sections.ts';
+import { SEGMENT_PLACE_RULES } from './segment-places.ts';
 import { SEGMENT_RULES } from './segments.ts';
 import { SIGNATURE_RULES } from './signature.ts';
 import { SYMBOL_RULES } from './symbols.ts';
@@ -27,6 +28,7 @@ import { SYMBOL_RULES } from './symbols.ts';
 const IMAGE_RULES: readonly Rule[] = [
   ...COMMAND_RULES,
   ...SEGMENT_RULES,
+  ...SEGMENT_PLACE_RULES,
   ...SECTION_RULES,
   ...INITIALISER_RULES,
   ...LINKEDIT_RULES,

@@ -6,7 +6,8 @@
 import { linkChain, writeChainedBind, writeChainedRebase } from '../../../formats/macho/index.ts';
 import { viewOf } from '../../../formats/struct.ts';
 import { firstAtLeast, type PointerWriter } from '../restart/dump-segment.ts';
-import { mergeOffsets, type SegmentFixups } from './fixup-plan.ts';
+import { mergeOffsets } from '../restart/merge-offsets.ts';
+import type { SegmentFixups } from './fixup-plan.ts';
 
 export interface ChainEncoding {
   /** 0x1000 or 0x4000. */

@@ -23,7 +23,8 @@ import {
   segmentsOf,
   setBlob,
 } from '../../../formats/macho/index.ts';
-import { mergeOffsets, type SegmentFixups } from './fixup-plan.ts';
+import { mergeOffsets } from '../restart/merge-offsets.ts';
+import type { SegmentFixups } from './fixup-plan.ts';
 
 /** Sets the rebase and bind opcodes of `file`, whose segments are those of the plan. */
 export function setOpcodes(file: MachOFile, plan: readonly SegmentFixups[]): void {

@@ -60,21 +60,6 @@ export function planFixups(input: FixupPlanInput): SegmentFixups[] {
   }));
 }
 
-/** Offsets of several ascending lists as one, each once. */
-export function mergeOffsets(...lists: readonly ArrayLike<number>[]): Float64Array {
-  const present = lists.filter(list => list.length > 0);
-  const [only] = present;
-  if (present.length === 1 && only instanceof Float64Array) return only;
-  const all = new Float64Array(present.reduce((sum, { length }) => sum + length, 0));
-  let end = 0;
-  for (const list of present) {
-    all.set(list, end);
-    end += list.length;
-  }
-  all.sort();
-  return all.filter((offset, i) => i === 0 || offset !== all[i - 1]);
-}
-
 /** Finds the segment of an address; fixups come in order, so mostly it is the one of the time before. */
 export function placeIn(file: MachOFile): (address: bigint) => { index: number; offset: number } {
   const extents = segmentsOf(file).map(({ vmaddr, vmsize }) => ({ start: vmaddr, end: vmaddr + vmsize }));

@@ -8,7 +8,7 @@ import {
   newSegment,
   RebaseTable,
 } from '../../../../formats/macho/index.ts';
-import { mergeOffsets, placeIn, planFixups } from '../../../../unexec/styles/restart-macho/fixup-plan.ts';
+import { placeIn, planFixups } from '../../../../unexec/styles/restart-macho/fixup-plan.ts';
 
 const BASE = 0x1_0000_0000n;
 const segment = (segname: string, at: bigint, vmsize = 0x1000n) =>
@@ -92,14 +92,6 @@ test('words that are no pointers any more are not fixed', t => {
     { ...nothing, kept: [0x108] },
     nothing,
   ]);
-});
-
-test('mergeOffsets() merges ascending lists, each offset once', t => {
-  t.deepEqual([...mergeOffsets([1, 5, 9], Float64Array.of(2, 5), [], [0, 10])], [0, 1, 2, 5, 9, 10]);
-  t.deepEqual([...mergeOffsets()], []);
-  t.deepEqual([...mergeOffsets([], [3, 3, 4])], [3, 4]);
-  const only = Float64Array.of(1, 2);
-  t.is(mergeOffsets([], only), only);
 });
 
 test('placeIn() finds segments by addresses in any order', t => {
