@@ -41,7 +41,7 @@ export interface FreezeOptions {
   readonly dropFds?: readonly number[];
   /** Connected sockets are hung up in the image rather than refused. */
   readonly hangupSockets?: boolean;
-  /** Working directory of the second life: the frozen one (default), or the caller's. */
+  /** Working directory of the second life: the frozen one, or the caller's. Default: `frozen`; `caller` at `main`. */
   readonly cwd?: 'frozen' | 'caller';
   /** Which symbols the image keeps. Default: all. */
   readonly symbols?: 'all' | 'program' | 'none';
@@ -154,8 +154,12 @@ export async function freeze(
     source = await openSource(from, { options, point, say });
     const { image, reached, stoppedAt } = source;
 
+    // A program that has not begun yet begins where it is started, as any program.
+    const usual = reached === 'main' ? 'caller' : 'frozen';
+    const cwd = image.cwd === undefined ? 'caller' : (options.cwd ?? usual);
+
     // 4. Refuse what cannot be kept, all reasons at once.
-    refuse(image, options);
+    refuse(image, cwd);
 
     // A process that somebody waits for goes on as soon as its contents are copied, where there is memory for that.
     const limit = options.copyLimit ?? availableMemory() * COPY_SHARE;
@@ -177,10 +181,10 @@ export async function freeze(
     // The plan, and the file around the contents. Then the target is whole, or untouched.
     say('finishing');
     const plan = {
-      cwd: image.cwd === undefined ? 'caller' : (options.cwd ?? 'frozen'),
+      cwd,
       symbols: options.symbols ?? 'all',
       features: features(options),
-      orStart: normalStart(from, source, options),
+      orStart: normalStart(from, source, { ...options, cwd }),
     };
     let written = await finishExecutable(image, contents, file.handle, { ...plan, touched: [] });
     if (options.train !== undefined) {
@@ -220,10 +224,8 @@ export async function freeze(
   }
 }
 
-function refuse(image: ProcessImage, options: FreezeOptions): void {
-  const reasons = image.refusals.filter(
-    reason => !(reason.code === 'CWD_DELETED' && options.cwd === 'caller'),
-  );
+function refuse(image: ProcessImage, cwd: 'frozen' | 'caller'): void {
+  const reasons = image.refusals.filter(reason => !(reason.code === 'CWD_DELETED' && cwd === 'caller'));
   if (reasons.length === 0) return;
   const noun = reasons.length === 1 ? 'reason' : 'reasons';
   throw new UnexecError(

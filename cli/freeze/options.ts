@@ -84,7 +84,7 @@ const FREEZE_OPTIONS: readonly FreezeOption[] = [
   },
   {
     flags: '--cwd <which>',
-    description: "working directory at each start: frozen (default), or the caller's",
+    description: "working directory at each start: frozen (default), or the caller's (default at main)",
     only: ['resume'],
     parse: text => ({ cwd: oneOf(text, { frozen: 'frozen', caller: 'caller' }) }),
   },

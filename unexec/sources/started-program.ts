@@ -3,12 +3,13 @@
  *
  * @module
  */
+import { closeSync, openSync, readSync } from 'node:fs';
 import { UnexecError } from '../errors.ts';
 import { rememberTerminal } from '../linux/caller-terminal.ts';
 import type { Captured } from '../linux/capture.ts';
 import type { Tracee } from '../linux/tracee.ts';
 import { captureReached } from './capture-reached.ts';
-import { launch } from './launch.ts';
+import { findProgram, launch } from './launch.ts';
 import { launchOptions } from './launch-options.ts';
 import { runToFreezePoint } from './run-to-freeze-point.ts';
 import type { Opening, Source } from './source.ts';
@@ -16,7 +17,7 @@ import type { Opening, Source } from './source.ts';
 /**
  * Starts a program and stops it at its freeze point.
  *
- * @throws UnexecError as `launch`, `runToFreezePoint` and `capture`
+ * @throws UnexecError as `launch`, `runToFreezePoint` and `capture`; `SCRIPT_AT_MAIN`
  */
 export async function startedProgram(program: string, { options, point, say }: Opening): Promise<Source> {
   if (point.type === 'now') {
@@ -24,6 +25,7 @@ export async function startedProgram(program: string, { options, point, say }: O
       hint: `now is for a process that runs: give its number rather than ${program}`,
     });
   }
+  if (point.type === 'main') refuseScript(findProgram(program));
   const restoreTerminal = rememberTerminal(options.stdio ?? [0, 1, 2]);
   let tracee: Tracee | undefined;
   let captured: Captured | undefined;
@@ -64,5 +66,25 @@ export async function startedProgram(program: string, { options, point, say }: O
   } catch (error) {
     await release();
     throw error;
+  }
+}
+
+/** At its main an interpreter has not read the name of the script: each start's arguments would take its place. */
+function refuseScript(path: string): void {
+  const [line = ''] = startOf(path).toString().split('\n');
+  if (!line.startsWith('#!')) return;
+  throw new UnexecError('SCRIPT_AT_MAIN', `${path} is a script: main is that of its interpreter (${line})`, {
+    path,
+    hint: 'freeze it where it has been read (--at stop, input, output:TEXT), or give the program that it starts',
+  });
+}
+
+function startOf(path: string): Buffer {
+  const file = openSync(path, 'r');
+  try {
+    const bytes = Buffer.alloc(128);
+    return bytes.subarray(0, readSync(file, bytes, 0, bytes.length, 0));
+  } finally {
+    closeSync(file);
   }
 }
