@@ -65,6 +65,11 @@ export interface FreezeOptions {
    * image is smaller, and resumes only while they are there and unchanged.
    */
   readonly thin?: boolean;
+  /**
+   * Memory is stored as LZ4 blocks, which are all decompressed at the start: the smallest file, and a start that takes
+   * as long as the process is large. There is nothing to train then.
+   */
+  readonly compress?: boolean;
   /** Kernel features not to be used at the resume; for unusual kernels and for tests. */
   readonly avoid?: readonly (keyof KernelFeatures)[];
   /** Starts the image once, as it will be used, and lays out its start for the pages that this touched. */
@@ -143,6 +148,13 @@ export async function freeze(
   target: string,
   options: FreezeOptions = {},
 ): Promise<FreezeReport> {
+  if (options.compress === true && options.train !== undefined) {
+    throw new UnexecError(
+      'COMPRESSED_TRAINING',
+      'a compressed image is read as a whole at its start: a training run could teach nothing',
+      { hint: 'choose one of --compress and --train' },
+    );
+  }
   const startedAt = performance.now();
   const point = parseFreezePoint(options.at ?? (typeof from === 'string' ? 'auto' : 'now'));
   const say = options.onPhase ?? (() => {});
@@ -171,7 +183,12 @@ export async function freeze(
     // 5. to 7. Contents go to their places in the file, without zero pages; then the process may go.
     say('writing');
     const contentsAt = performance.now();
-    const contents = await storeContents(copy?.image ?? image, file.handle, left, progressOf(options));
+    const contents = await storeContents(
+      copy?.image ?? image,
+      file.handle,
+      { left, compress: options.compress ?? false },
+      progressOf(options),
+    );
     const writtenAt = performance.now();
     if (copy === undefined) {
       pid = source.letGo();

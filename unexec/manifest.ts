@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { CompressedBlock } from './compressed-memory.ts';
 import { bytesLeft, type Left } from './file-pages.ts';
 import {
   type Assumption,
@@ -18,7 +19,7 @@ import { type ManifestFile, manifestFiles } from './manifest-files.ts';
 import type { NormalStart } from './styles/resume/fallback.ts';
 
 /** Types of the notes with owner `unexec`. */
-export const NOTE = { MANIFEST: 1, ZONES: 2 } as const;
+export const NOTE = { MANIFEST: 1, ZONES: 2, BLOCKS: 3 } as const;
 
 /** Increased when a reader of an older manifest would misread a newer one. */
 export const MANIFEST_VERSION = 1;
@@ -50,6 +51,8 @@ export interface Manifest {
   readonly regions: readonly ManifestRegion[];
   /** Other files that have pages of it: they must be there, and as they were. Absent: none. */
   readonly files?: readonly ManifestFile[];
+  /** Bytes that all stored memory takes as LZ4 blocks (`--compress`). Absent: it is stored as it is. */
+  readonly compressed?: number;
   /** What is started where it cannot resume: `--or-start`. The new arguments follow. Absent: nothing. */
   readonly orStart?: { readonly program: string; readonly argv: readonly string[] };
   /** What a core did not say of the process, and what was taken instead; none where the process was there. */
@@ -119,7 +122,7 @@ export interface ManifestRegion {
   /** `rwxp` as in /proc/PID/maps. */
   readonly permissions: string;
   readonly name: string;
-  /** Bytes in the file. */
+  /** Bytes of it that the file has, compressed or not. */
   readonly stored: number;
   /** Bytes that are left in the file that is mapped there (a thin image). Absent: none. */
   readonly inFile?: number;
@@ -130,6 +133,7 @@ export interface ManifestFacts {
   readonly features: readonly string[];
   readonly stored: ReadonlyMap<bigint, number>;
   readonly left: Left;
+  readonly blocks: readonly CompressedBlock[] | undefined;
   readonly orStart: NormalStart | undefined;
   readonly steps: { readonly address: bigint; readonly size: number };
 }
@@ -177,12 +181,15 @@ export function resumeManifest(image: ProcessImage, facts: ManifestFacts): Manif
       ...(facts.left.has(region) ? { inFile: bytesLeft(facts.left, region) } : {}),
     })),
     ...(facts.left.size === 0 ? {} : { files: manifestFiles(facts.left) }),
+    ...(facts.blocks === undefined ? {} : { compressed: sumOf(facts.blocks.map(({ length }) => length)) }),
     ...(facts.orStart === undefined
       ? {}
       : { orStart: { program: facts.orStart.program, argv: facts.orStart.argv } }),
     steps: { address: hex(facts.steps.address), size: facts.steps.size },
   };
 }
+
+const sumOf = (numbers: readonly number[]): number => numbers.reduce((sum, number) => sum + number, 0);
 
 export const encodeManifest = (manifest: Manifest | RestartManifest | SharedManifest): Uint8Array =>
   new TextEncoder().encode(JSON.stringify(manifest));

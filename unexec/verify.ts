@@ -8,6 +8,7 @@
 import { type ElfFile, ET, elfNotes, FormatError, findSection, PT, readElf } from '../formats/elf/index.ts';
 import type { Finding } from '../formats/finding.ts';
 import { type BackingFile, differenceOf } from './backing-file.ts';
+import { compressedBlocks, readBlock } from './compressed-memory.ts';
 import { UnexecError } from './errors.ts';
 import { FileSource } from './file-source.ts';
 import type { ProcessImage } from './image.ts';
@@ -57,6 +58,7 @@ export function frozenFindings(file: ElfFile): Finding[] {
       ...faultsOf(file, file.source?.size ?? 0),
       ...missingRegions(file, regionsOf(manifest)),
       ...stepFaults(file, manifest),
+      ...blockFaults(file),
     ];
   } catch (error) {
     if (!(error instanceof FormatError) && !(error instanceof UnexecError)) throw error;
@@ -150,6 +152,21 @@ function stepFaults(file: ElfFile, { steps }: Partial<Manifest>): string[] {
       type === PT.PT_LOAD && from >= address && from + BigInt(size) <= address + BigInt(fileSize),
   );
   return holds ? [] : [`the steps at 0x${from.toString(16)} lie in no segment`];
+}
+
+/** Every block of a compressed image is decompressed, as its start does. */
+function blockFaults(file: ElfFile): string[] {
+  const { source } = file;
+  if (source === undefined) return [];
+  return compressedBlocks(file).flatMap(block => {
+    try {
+      readBlock(source, block);
+      return [];
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+      return [`the memory at 0x${block.address.toString(16)}: ${error.message}`];
+    }
+  });
 }
 
 function addressIn(what: string, text: unknown): bigint {

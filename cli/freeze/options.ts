@@ -101,6 +101,12 @@ const FREEZE_OPTIONS: readonly FreezeOption[] = [
     parse: () => ({ thin: true }),
   },
   {
+    flags: '--compress',
+    description: 'store memory compressed: the smallest file, decompressed as a whole at each start',
+    only: ['resume'],
+    parse: () => ({ compress: true }),
+  },
+  {
     flags: '--train <args>',
     description: 'run the result once with these arguments, and lay it out for what that touches',
     only: ['resume'],

@@ -123,6 +123,7 @@ function factsOf(unexec: Unexec): string[][] {
         ['directory', unexec.cwd || "the caller's"],
         ['kernel', `${kernel.sysname} ${kernel.release} ${kernel.machine}`],
       );
+      if (unexec.compressed !== null) facts.push(['compressed', `to ${formatBytes(unexec.compressed)}, LZ4`]);
       if (unexec.orStart !== null) facts.push(['or starts', unexec.orStart.argv.join(' ')]);
       break;
     }

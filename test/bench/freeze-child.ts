@@ -15,6 +15,8 @@ export interface FreezeJob {
   /** `NAME=VALUE` each. */
   readonly env: readonly string[];
   readonly train: boolean;
+  readonly thin?: boolean;
+  readonly compress?: boolean;
 }
 
 /** Path of the compiled program. */
@@ -25,7 +27,7 @@ if (process.argv[1] === FREEZE_CHILD) {
   process.stdout.write(JSON.stringify(await freezeJob(job)));
 }
 
-async function freezeJob({ words, target, env, train }: FreezeJob): Promise<FreezeResult> {
+async function freezeJob({ words, target, env, train, thin, compress }: FreezeJob): Promise<FreezeResult> {
   const [program = '', ...args] = words;
   const nothing = openSync('/dev/null', 'r+');
   const { milliseconds, storedBytes, fileSize } = await freeze(program, target, {
@@ -33,6 +35,8 @@ async function freezeJob({ words, target, env, train }: FreezeJob): Promise<Free
     env,
     at: 'stop',
     stdio: [nothing, nothing, nothing],
+    thin: thin ?? false,
+    compress: compress ?? false,
     ...(train ? { train: { args: [] } } : {}),
   });
   return {

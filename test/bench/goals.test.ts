@@ -3,6 +3,8 @@ import test from 'ava';
 import { type Goal, judge, storedSpeed } from './goals.ts';
 import { COLUMNS, type Column, type FreezeResult, type Row, type Timing } from './measurements.ts';
 
+const NO_FORM = { timing: { none: 'not here' }, diskBytes: 0 } as const;
+
 const MIB = 2 ** 20;
 
 function summary(median: number): Timing & { median: number; count: number; min: number; p95: number } {
@@ -27,6 +29,7 @@ function row(id: string, medians: Partial<Record<Column, number>>, freeze: Parti
       peakMemory: 100 * MIB,
       ...freeze,
     },
+    forms: { thin: NO_FORM, compressed: NO_FORM, both: NO_FORM },
     gcore: { none: 'not here' },
     criuDump: { none: 'not here' },
   };

@@ -18,6 +18,9 @@ import { availableMemory, describeMachine } from './machine.ts';
 import {
   COLUMNS,
   type Column,
+  FORMS,
+  type Form,
+  type FormResult,
   type FreezeResult,
   type Measurements,
   type Row,
@@ -39,6 +42,7 @@ interface Options {
 interface Prepared {
   readonly program: Program;
   readonly commands: Readonly<Record<Column, TimedCommand | { readonly none: string }>>;
+  readonly forms: Readonly<Record<Form, { readonly command: TimedCommand; readonly diskBytes: number }>>;
   readonly dumps: Pick<Row, 'freeze' | 'gcore' | 'criuDump'>;
 }
 
@@ -115,13 +119,17 @@ async function bench(programs: readonly Program[], { rounds, quick }: Options) {
   }
   return {
     floor: summarizeAll(samples.get(floor) ?? []),
-    rows: prepared.map(({ program: { id, title }, commands, dumps }): Row => {
+    rows: prepared.map(({ program: { id, title }, commands, forms, dumps }): Row => {
       const timing = (column: Column): Timing => {
         const command = commands[column];
         return 'none' in command ? command : summarizeAll(samples.get(command) ?? []);
       };
       const times = mapColumns(timing);
-      return { id, title, times, ...dumps };
+      const formResult = (form: Form): FormResult => {
+        const { command, diskBytes } = forms[form];
+        return { timing: summarizeAll(samples.get(command) ?? []), diskBytes };
+      };
+      return { id, title, times, forms: mapForms(formResult), ...dumps };
     }),
   };
 }
@@ -134,8 +142,11 @@ function isShort({ program: { id } }: Prepared): boolean {
   return isFirstInstruction(id);
 }
 
-function timedCommands({ commands }: Prepared): TimedCommand[] {
-  return COLUMNS.map(column => commands[column]).filter(command => 'words' in command);
+function timedCommands({ commands, forms }: Prepared): TimedCommand[] {
+  return [
+    ...COLUMNS.map(column => commands[column]).filter(command => 'words' in command),
+    ...FORMS.map(form => forms[form].command),
+  ];
 }
 
 function time(
@@ -170,6 +181,10 @@ function mapColumns<T>(value: (column: Column) => T): Record<Column, T> {
   };
 }
 
+function mapForms<T>(value: (form: Form) => T): Record<Form, T> {
+  return { thin: value('thin'), compressed: value('compressed'), both: value('both') };
+}
+
 async function prepare(program: Program, { criu, warm, quick }: Setting): Promise<Prepared> {
   say(`freezing ${program.id}`);
   const words = program.command('freeze');
@@ -184,6 +199,13 @@ async function prepare(program: Program, { criu, warm, quick }: Setting): Promis
   const trained = path('trained');
   if (program.untrained === undefined) freezeApart({ ...job, target: trained, train: true });
 
+  const forms = mapForms(form => {
+    const options = { thin: form !== 'compressed', compress: form !== 'thin' };
+    warm(memory);
+    const { diskBytes } = freezeApart({ ...job, target: path(form), ...options });
+    return { command: { words: [path(form)] }, diskBytes };
+  });
+
   say(`dumping ${program.id} otherwise`);
   warm(memory);
   const restored = await criuDump(criu, words, path('criu'), ENV);
@@ -195,11 +217,12 @@ async function prepare(program: Program, { criu, warm, quick }: Setting): Promis
     saved: 'none' in program.save ? program.save : program.save(path('saved')),
     criu: restored.restore,
   };
-  if (program.prints) await checkSame(program, commands);
+  if (program.prints) await checkSame(program, { ...commands, ...mapForms(form => forms[form].command) });
   warm(memory);
   return {
     program,
     commands,
+    forms,
     dumps: {
       freeze: typicalFreeze(freezes),
       gcore: await gcore(words, directory, ENV),
@@ -231,9 +254,12 @@ function typicalFreeze(freezes: readonly FreezeResult[]): FreezeResult {
 }
 
 /** A comparison of different work would say nothing: all ways must print the same. */
-async function checkSame({ id }: Program, commands: Prepared['commands']): Promise<void> {
+async function checkSame(
+  { id }: Program,
+  commands: Prepared['commands'] & Readonly<Record<Form, TimedCommand>>,
+): Promise<void> {
   const outputs = new Map<string, string>();
-  for (const column of ['start', 'resumed', 'trained', 'saved'] as const) {
+  for (const column of ['start', 'resumed', 'trained', 'saved', ...FORMS] as const) {
     const command = commands[column];
     if ('none' in command) continue;
     const [program = '', ...args] = command.words;

@@ -42,11 +42,22 @@ export interface FreezeResult {
   readonly peakMemory: number;
 }
 
+/** Ways to write an image, beside the plain one: what it costs to be small. */
+export const FORMS = ['thin', 'compressed', 'both'] as const;
+export type Form = (typeof FORMS)[number];
+
+export interface FormResult {
+  readonly timing: Timing;
+  /** What the file takes on disk. */
+  readonly diskBytes: number;
+}
+
 export interface Row {
   readonly id: string;
   readonly title: string;
   /** Microseconds. */
   readonly times: Readonly<Record<Column, Timing>>;
+  readonly forms: Readonly<Record<Form, FormResult>>;
   readonly freeze: FreezeResult;
   readonly gcore: DumpResult;
   readonly criuDump: DumpResult;

@@ -8,6 +8,7 @@ import {
   COLUMNS,
   type Column,
   type DumpResult,
+  FORMS,
   type Measurements,
   medianOf,
   type Row,
@@ -33,6 +34,8 @@ export function formatReport(measurements: Measurements): string {
     formatReasons(rows),
     'The same in multiples of the trained resume (where there is none, of the resume), and page faults of a run.',
     formatRatios(rows),
+    'Smaller images: MiB on disk, and the share of the plain one; a whole run in multiples of the plain resume.',
+    formatForms(rows),
     'Dumps at the freeze point: ms, MiB. Stored bytes per second while contents were written.',
     formatDumps(rows),
     'Goals.',
@@ -96,6 +99,23 @@ const ratio = (value: number | undefined, to: number | undefined): string =>
 function faults(row: Row, column: Column): string {
   const timing = row.times[column];
   return 'none' in timing ? 'n/a' : `${timing.faults ?? 'n/a'}`;
+}
+
+function formatForms(rows: readonly Row[]): string {
+  const titles = { thin: '--thin', compressed: '--compress', both: 'both' } as const;
+  return formatTable(
+    ['', 'plain', ...FORMS.flatMap(form => [titles[form], 'share', 'time'])],
+    rows.map(row => [
+      row.title,
+      formatMib(row.freeze.diskBytes),
+      ...FORMS.flatMap(form => {
+        const { timing, diskBytes } = row.forms[form];
+        const median = 'none' in timing ? undefined : timing.median;
+        const share = `${((100 * diskBytes) / row.freeze.diskBytes).toFixed(0)}%`;
+        return [formatMib(diskBytes), share, ratio(median, medianOf(row, 'resumed'))];
+      }),
+    ]),
+  );
 }
 
 function formatDumps(rows: readonly Row[]): string {

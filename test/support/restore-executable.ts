@@ -72,6 +72,7 @@ export function restoreExecutable(plan: (program: RestoreProgram, window: Window
     window,
     spans: [],
     left: NOTHING_LEFT,
+    compressed: false,
     data: program.layOut(window.data, PREFIX).bytes,
     dataOffset: RESTORERS[arch].alignment,
     notes: [],

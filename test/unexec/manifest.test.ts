@@ -138,6 +138,7 @@ test('resumeManifest() writes addresses in hexadecimal and permissions as maps d
       features: ['avx2'],
       stored: new Map([[0x7f00_0000_1000n, 4096]]),
       left: NOTHING_LEFT,
+      blocks: undefined,
       orStart: undefined,
       steps: { address: 0x81_1000n, size: 640 },
     },

@@ -48,6 +48,7 @@ function soundFile(notes: readonly { type: number; desc: Uint8Array }[] = NOTES)
     dataOffset: CONTENTS_OFFSET + PAGE,
     notes,
     left: NOTHING_LEFT,
+    compressed: false,
     symbols: 'none',
     extras: [],
   });

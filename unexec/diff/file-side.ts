@@ -14,6 +14,13 @@ import {
 import { type ElfFile, readElf } from '../../formats/elf/index.ts';
 import { FormatError } from '../../formats/errors.ts';
 import { readMachO } from '../../formats/macho/index.ts';
+import {
+  COMPRESSED_SECTION,
+  type CompressedStretch,
+  compressedBlocks,
+  compressedStretches,
+  StretchSource,
+} from '../compressed-memory.ts';
 import { UnexecError } from '../errors.ts';
 import { openRegularFile } from '../file-source.ts';
 import type { Arch } from '../image.ts';
@@ -72,7 +79,7 @@ function sideOf(path: string, source: ByteSource, close: Side['close']): Side {
   const manifest = notes?.manifest;
   const isProcess = elf !== undefined && manifest?.text('style') === 'resume';
   const regions = isProcess ? frozenAreas(manifest) : partsInMemory(image);
-  const memory = memoryOf(image, source);
+  const memory = memoryOf(image, source, isProcess ? compressedStretches(compressedBlocks(elf)) : []);
   const vector = isProcess ? findAuxv(regions, memory) : undefined;
   return {
     told: {
@@ -113,7 +120,11 @@ const partsInMemory = (image: ImageDescription): Area[] =>
     isCompared: backing !== 'absent',
   }));
 
-function memoryOf(image: ImageDescription, source: ByteSource): StretchMemory {
+function memoryOf(
+  image: ImageDescription,
+  source: ByteSource,
+  compressed: readonly CompressedStretch[],
+): StretchMemory {
   const stretchOf = ({ name, address, size, backing, offset }: MemoryPart): MemoryStretch => ({
     start: address,
     size,
@@ -121,7 +132,19 @@ function memoryOf(image: ImageDescription, source: ByteSource): StretchMemory {
     stored: backing === 'file' && offset !== undefined ? Math.min(size, source.size - offset) : 0,
     fill: (into, bytes) => bytes.set(source.read((offset ?? 0) + into, bytes.length)),
   });
-  return new StretchMemory(image.memory.map(stretchOf));
+  const plain = image.memory.filter(({ backing }) => compressed.length === 0 || backing !== 'absent');
+  const packed = compressed.map((stretch): MemoryStretch => {
+    const memory = new StretchSource(source, stretch);
+    return {
+      start: stretch.address,
+      size: stretch.size,
+      ...{ name: '', inode: 0, read: true, write: false, execute: false, shared: false },
+      stored: stretch.size,
+      fill: (into, bytes) => bytes.set(memory.read(into, bytes.length)),
+    };
+  });
+  const stretches = [...plain.map(stretchOf), ...packed];
+  return new StretchMemory(stretches.sort((a, b) => (a.start < b.start ? -1 : 1)));
 }
 
 const symbolsOf = (image: ImageDescription): SymbolSpan[] =>
@@ -148,5 +171,7 @@ function partsElsewhere(parts: readonly Part[], areas: readonly Area[]): Part[] 
     const area = areas[low - 1];
     return area?.isCompared === true && address < area.start + BigInt(area.size);
   };
-  return parts.filter(({ address }) => address === undefined || !isInArea(address));
+  return parts.filter(({ address, name }) =>
+    address === undefined ? name !== COMPRESSED_SECTION : !isInArea(address),
+  );
 }

@@ -57,6 +57,7 @@ const manifestOf = (image: ProcessImage): Fields =>
           features: neededFeatures(image.origin.cpu),
           stored: new Map(),
           left: NOTHING_LEFT,
+          blocks: undefined,
           orStart: undefined,
           steps: { address: 0n, size: 0 },
         }),

@@ -10,6 +10,12 @@ import {
   type MemoryPart,
 } from '../../formats/describe/index.ts';
 import { readElf } from '../../formats/elf/index.ts';
+import {
+  type CompressedStretch,
+  compressedBlocks,
+  compressedStretches,
+  StretchSource,
+} from '../compressed-memory.ts';
 import { UnexecError } from '../errors.ts';
 import { openRegularFile } from '../file-source.ts';
 import { symbolIn } from './frozen.ts';
@@ -83,7 +89,7 @@ function linesAround(source: ByteSource, image: ImageDescription, address: bigin
   const own = address - (address % LINE);
   const first = own > BEFORE * LINE ? own - BEFORE * LINE : 0n;
   const end = own + (AFTER + 1n) * LINE;
-  const window = bytesIn(source, image, first, end);
+  const window = bytesIn(source, image, stretchesOf(source, image), first, end);
   const lines: { address: Address; hex: string; text: string }[] = [];
   for (let at = 0; at < window.length; at += Number(LINE)) {
     const line = window.slice(at, at + Number(LINE));
@@ -99,6 +105,10 @@ function linesAround(source: ByteSource, image: ImageDescription, address: bigin
   return lines;
 }
 
+/** Compressed memory of an image. @throws FormatError `BLOCKS_MALFORMED` */
+const stretchesOf = (source: ByteSource, image: ImageDescription): CompressedStretch[] =>
+  image.kind === 'image' ? compressedStretches(compressedBlocks(readElf(source))) : [];
+
 const MARK = { absent: '??', outside: '  ' } as const;
 
 const letter = (byte: number): string => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '.');
@@ -106,6 +116,7 @@ const letter = (byte: number): string => (byte >= 0x20 && byte < 0x7f ? String.f
 function bytesIn(
   source: ByteSource,
   { memory }: ImageDescription,
+  stretches: readonly CompressedStretch[],
   first: bigint,
   end: bigint,
 ): (number | 'absent' | 'outside')[] {
@@ -122,6 +133,14 @@ function bytesIn(
         : new Uint8Array(size);
     const at = Number(from - first);
     for (const [i, byte] of bytes.entries()) window[at + i] = part.backing === 'absent' ? 'absent' : byte;
+  }
+  for (const stretch of stretches) {
+    const start = stretch.address;
+    const from = start > first ? start : first;
+    const to = start + BigInt(stretch.size) < end ? start + BigInt(stretch.size) : end;
+    if (to <= from) continue;
+    const bytes = new StretchSource(source, stretch).read(Number(from - start), Number(to - from));
+    for (const [i, byte] of bytes.entries()) window[Number(from - first) + i] = byte;
   }
   return window;
 }

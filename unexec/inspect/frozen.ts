@@ -75,6 +75,7 @@ function frozenProcess(file: FrozenFile, elf: ElfFile, withSteps: boolean): Froz
     regionKinds: sumByKind(regions),
     fresh: freshInProcess(steps, descriptors, regions, files),
     files: files.map(inspectedFile),
+    compressed: manifest.has('compressed') ? manifest.whole('compressed') : null,
     orStart: manifest.has('orStart') ? startOf(manifest.object('orStart')) : null,
     argv: manifest.texts('argv'),
     freezePoint: manifest.text('freezePoint'),

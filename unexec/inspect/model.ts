@@ -99,6 +99,8 @@ export interface FrozenProcess extends FrozenFacts {
   readonly descriptors: readonly { readonly fds: readonly number[]; readonly what: string }[];
   /** Other files that have pages of it (`--thin`), and must be as they were. */
   readonly files: readonly InspectedFile[];
+  /** Bytes that what it has stored takes in the file as LZ4 blocks (`--compress`); null: stored as it is. */
+  readonly compressed: number | null;
   /** What is started where it cannot resume (`--or-start`), with the new arguments behind these. */
   readonly orStart: { readonly program: string; readonly argv: readonly string[] } | null;
   readonly restoreProgram: {
@@ -270,6 +272,7 @@ export interface FoundSecret {
   readonly region: string;
   /** Null where the bytes are not in memory. */
   readonly address: Address | null;
+  /** In the file: of the value, or of the compressed block that it is in. */
   readonly offset: number;
   /** At most a quarter of the value, and at most four characters. */
   readonly begins: string;

@@ -7,7 +7,14 @@
  * @module
  */
 import { type ByteSource, describeFile, type Part } from '../../formats/describe/index.ts';
-import { openRegularFile } from '../file-source.ts';
+import { readElf } from '../../formats/elf/index.ts';
+import {
+  COMPRESSED_SECTION,
+  compressedBlocks,
+  compressedStretches,
+  StretchSource,
+} from '../compressed-memory.ts';
+import { type FileSource, openRegularFile } from '../file-source.ts';
 import type { FoundSecret, SecretsReport } from './model.ts';
 import { MAX_BEFORE, MAX_MATCH, SECRET_PATTERNS, type SecretPattern } from './secret-patterns.ts';
 
@@ -35,8 +42,8 @@ export async function findSecrets(path: string, options: FindSecretsOptions = {}
     const secrets: FoundSecret[] = [];
     let count = 0;
     let done = 0;
-    for (const stretch of stretchesOf(describeFile(source).parts)) {
-      for (const found of secretsIn(source, stretch)) {
+    for (const { from, stretch } of searched(source)) {
+      for (const found of secretsIn(from, stretch)) {
         if (found === 'pause') {
           await new Promise(setImmediate);
           signal?.throwIfAborted();
@@ -53,6 +60,38 @@ export async function findSecrets(path: string, options: FindSecretsOptions = {}
     source.close();
   }
 }
+
+/** All bytes of the file; what is compressed as the memory that it is, instead. */
+function* searched(source: FileSource): Iterable<{ from: ByteSource; stretch: Stretch }> {
+  const { parts, images } = describeFile(source);
+  const isImage = images.some(({ kind }) => kind === 'image');
+  const blocks = isImage ? compressedBlocks(readElf(source)) : [];
+  const plain = blocks.length === 0 ? parts : parts.filter(({ name }) => name !== COMPRESSED_SECTION);
+  for (const stretch of stretchesOf(plain)) yield { from: source, stretch };
+  const memory = images.flatMap(image => image.memory);
+  for (const compressed of compressedStretches(blocks)) {
+    const { address, size } = compressed;
+    const end = address + BigInt(size);
+    const there = memory.filter(part => part.address < end && address < part.address + BigInt(part.size));
+    // Offsets are those within the stretch.
+    const within = there.map(({ name, kind, address: start, size: length, protection }): Part => {
+      const offset = Math.max(0, Number(start - address));
+      const last = Math.min(size, Number(start - address) + length);
+      return {
+        kind,
+        name,
+        offset,
+        size: last - offset,
+        address: address + BigInt(offset),
+        protection,
+        ...NOWHERE,
+      };
+    });
+    yield { from: new StretchSource(source, compressed), stretch: { parts: within, offset: 0, size } };
+  }
+}
+
+const NOWHERE = { section: undefined, segment: undefined, image: 0 } as const;
 
 /** Parts that follow each other in memory as in the file: text may go on from one into the next. */
 interface Stretch {
@@ -101,13 +140,16 @@ function* secretsIn(source: ByteSource, { parts, offset, size }: Stretch): Itera
       const place = start + from;
       while (place >= (parts[part]?.offset ?? 0) + (parts[part]?.size ?? Number.POSITIVE_INFINITY)) part++;
       const here = parts[part];
-      if (here !== undefined) yield secretOf(pattern, name, value, here, place);
+      if (here !== undefined) yield secretOf(pattern, name, value, here, place, offsetIn(source, place));
     }
     context = isEnd ? 0 : Math.min(MAX_BEFORE, end);
     carried = isEnd ? '' : text.slice(end - context);
     yield 'pause';
   }
 }
+
+const offsetIn = (source: ByteSource, place: number): number =>
+  source instanceof StretchSource ? source.fileOffsetOf(place) : place;
 
 interface Match {
   readonly pattern: SecretPattern;
@@ -144,9 +186,10 @@ function secretOf(
   name: string,
   value: string,
   part: Part,
+  place: number,
   offset: number,
 ): FoundSecret {
-  const address = part.address === undefined ? undefined : part.address + BigInt(offset - part.offset);
+  const address = part.address === undefined ? undefined : part.address + BigInt(place - part.offset);
   return {
     kind,
     name,

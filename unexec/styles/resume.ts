@@ -7,6 +7,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { layoutElf, writeElf } from '../../formats/elf/index.ts';
 import { writeAll } from '../chunk-writer.ts';
+import { COMPRESSED_SECTION, type CompressedBlock, encodeBlocks } from '../compressed-memory.ts';
 import { UnexecError } from '../errors.ts';
 import { bytesLeft, findFilePages, type Left } from '../file-pages.ts';
 import { endOf, type FileStretch, PAGE, type ProcessImage, type Region } from '../image.ts';
@@ -17,12 +18,15 @@ import type { Step } from '../restorer/steps.ts';
 import { VERSION } from '../version.ts';
 import { encodeZones } from '../zones/note.ts';
 import { neededArmFeatures } from './resume/arm-machine.ts';
+import { storeCompressed } from './resume/compressed-contents.ts';
 import {
   isStored,
   type ObjectContents,
   planSpans,
+  type Span,
   type StoredObject,
   type StoredSpan,
+  type StoreProgress,
   storeObject,
   storeSpans,
 } from './resume/contents.ts';
@@ -51,18 +55,36 @@ export const filePagesOf = (image: ProcessImage): Left =>
     image.memory,
   );
 
+export interface StoreOptions {
+  /** What stays in other files. */
+  readonly left: Left;
+  /** As LZ4 blocks. */
+  readonly compress: boolean;
+}
+
 /** Streams the contents of the image into the file. After this the process is no longer needed. */
 export async function storeContents(
   image: ProcessImage,
   file: FileHandle,
-  left: Left,
+  { left, compress }: StoreOptions,
   progress: Progress,
 ): Promise<StoreResult> {
   const regions = image.regions.filter(region => isStored(region) && isPrivate(region));
   const planned = planSpans(image, regions, CONTENTS_OFFSET, left);
   const total = planned.reduce((sum, span) => sum + span.size, 0);
-  const spans = await storeSpans(image, planned, file, done => progress(done, total));
-  let end = planned.reduce((offset, span) => Math.max(offset, span.fileOffset + span.size), CONTENTS_OFFSET);
+  const { spans, compressed } = compress
+    ? await storeBlocks(image, planned, file, done => progress(done, total))
+    : {
+        spans: await storeSpans(image, planned, file, done => progress(done, total)),
+        compressed: undefined,
+      };
+  let end = CONTENTS_OFFSET;
+  if (compressed === undefined) {
+    for (const { fileOffset, size } of planned) end = Math.max(end, fileOffset + size);
+  } else {
+    for (const { offset, length } of compressed)
+      end = Math.max(end, Math.ceil((offset + length) / PAGE) * PAGE);
+  }
 
   const objects: StoredObject[] = [];
   for (const object of memoryObjects(image)) {
@@ -76,7 +98,24 @@ export async function storeContents(
     await writeAll(file, bytes, end);
     end += Math.ceil(bytes.length / PAGE) * PAGE;
   }
-  return { spans, left, objects, vdsoOffset, fileSize: end, storedBytes: storedBytes(spans, objects) };
+  return {
+    ...{ spans, left, compressed, objects, vdsoOffset },
+    fileSize: end,
+    storedBytes: storedBytes(compressed === undefined ? spans : [], objects) + compressedBytes(compressed),
+  };
+}
+
+const compressedBytes = (blocks: readonly CompressedBlock[] = []): number =>
+  blocks.reduce((sum, { length }) => sum + length, 0);
+
+async function storeBlocks(
+  image: ProcessImage,
+  planned: readonly Span[],
+  file: FileHandle,
+  progress: StoreProgress,
+) {
+  const { spans, blocks } = await storeCompressed(image, planned, file, CONTENTS_OFFSET, progress);
+  return { spans, compressed: blocks };
 }
 
 const storedBytes = (spans: readonly StoredSpan[], objects: readonly StoredObject[]): number =>
@@ -178,6 +217,7 @@ export async function finishExecutable(
     features: image.arch === 'aarch64' ? neededArmFeatures(image) : neededFeatures(image.origin.cpu),
     stored: storedByRegion(contents.spans),
     left: contents.left,
+    blocks: contents.compressed,
     orStart: options.orStart,
     steps,
   });
@@ -187,11 +227,15 @@ export async function finishExecutable(
     window,
     spans: contents.spans,
     left: contents.left,
+    compressed: contents.compressed !== undefined,
     data,
     dataOffset: Math.ceil(contents.fileSize / alignment) * alignment,
     notes: [
       { type: NOTE.MANIFEST, desc: encodeManifest(manifest) },
       { type: NOTE.ZONES, desc: encodeZones(image.zones) },
+      ...(contents.compressed === undefined
+        ? []
+        : [{ type: NOTE.BLOCKS, desc: encodeBlocks(contents.compressed) }]),
     ],
     symbols: options.symbols,
     extras: extraContents(image, contents),
@@ -209,12 +253,14 @@ export async function finishExecutable(
 }
 
 /** What is in the file beside the regions, for the section table. */
-function extraContents(image: ProcessImage, { objects, vdsoOffset }: StoreResult) {
+function extraContents(image: ProcessImage, { objects, vdsoOffset, compressed }: StoreResult) {
   const vdso =
     image.vdso === undefined || vdsoOffset === undefined
       ? []
       : [{ name: '.unexec.vdso', offset: vdsoOffset, size: image.vdso.size }];
+  const size = compressedBytes(compressed);
   return [
+    ...(size === 0 ? [] : [{ name: COMPRESSED_SECTION, offset: CONTENTS_OFFSET, size }]),
     ...objects.map(({ name, fileOffset, size }) => ({
       name: `.unexec.file.${name}`,
       offset: fileOffset,

@@ -164,7 +164,8 @@ function* chunksOf({ size, stretches }: ObjectContents): Iterable<{ at: number; 
   }
 }
 
-function appendRanges(runs: PageRange[], ranges: readonly PageRange[], offset: number): void {
+/** Adds ranges of a part that begins `offset` pages into the whole. */
+export function appendRanges(runs: PageRange[], ranges: readonly PageRange[], offset: number): void {
   for (const range of ranges) {
     const first = range.first + offset;
     const last = runs.at(-1);

@@ -46,6 +46,8 @@ export interface ExecutableParts {
   readonly spans: readonly StoredSpan[];
   /** Regions of which pages are left in their files. */
   readonly left: Left;
+  /** The contents of spans are not where these say, but in a section of their own. */
+  readonly compressed: boolean;
   /** The restorer's data window. */
   readonly data: Uint8Array;
   /** Offset of the data in the file, after all contents; aligned as the restorer wants it. */
@@ -161,7 +163,7 @@ function breakSegment({ image, window }: ExecutableParts) {
 }
 
 /** One section for each stored stretch, and one without contents for what lies between. */
-function addRegionSections(file: ElfFile, { image, spans, left }: ExecutableParts): void {
+function addRegionSections(file: ElfFile, { image, spans, left, compressed }: ExecutableParts): void {
   const spansOf = new Map<Region, StoredSpan[]>();
   for (const span of spans) {
     const list = spansOf.get(span.region);
@@ -178,7 +180,10 @@ function addRegionSections(file: ElfFile, { image, spans, left }: ExecutablePart
     };
     for (const span of spansOf.get(region) ?? []) {
       gap(span.address);
-      addSection(file, regionSection(region, '', SHT.SHT_PROGBITS, span.address, span.size, span.fileOffset));
+      const contents = compressed
+        ? regionSection(region, IN_BLOCKS, SHT.SHT_NOBITS, span.address, span.size, CONTENTS_OFFSET)
+        : regionSection(region, '', SHT.SHT_PROGBITS, span.address, span.size, span.fileOffset);
+      addSection(file, contents);
       at = endOf({ start: span.address, size: span.size });
     }
     gap(endOf(region));
@@ -204,8 +209,12 @@ function regionSection(
   });
 }
 
-/** In the name of a section without bytes: its memory is not zero, but in another file. formats/describe knows it. */
+/**
+ * In the name of a section without bytes: its memory is not zero, but in another file, or in compressed blocks.
+ * formats/describe knows them. (SHF_COMPRESSED is for sections that are in no memory.)
+ */
 const IN_FILE = '(file)';
+const IN_BLOCKS = '(lz4)';
 
 /** `libc.so.6.r-x`, `heap.rw-`, `anonymous.rw-`, `libc.so.6(file).r-x`. */
 function sectionName(region: Region, where: string): string {

@@ -43,7 +43,7 @@ export interface Mapping {
   readonly name: string;
 }
 
-const protectionOf = (region: Region): number =>
+export const protectionOf = (region: Region): number =>
   (region.read ? PROT.READ : 0) |
   (region.write ? PROT.WRITE : 0) |
   (region.execute ? PROT.EXEC : 0) |
@@ -77,8 +77,9 @@ export function planMappings(
   for (const region of image.regions) {
     if (region.kind === 'vvar' || region.kind === 'vdso' || region.kind === 'vsyscall' || !isPrivate(region))
       continue;
-    const ours = filled.has(region) ? [] : spans.filter(span => span.region === region);
-    for (const mapping of planRegion(region, ours, left.get(region)?.file, blocks)) {
+    const ours = spans.filter(span => span.region === region);
+    const mapped = filled.has(region) ? [] : ours;
+    for (const mapping of planRegion(region, ours, mapped, left.get(region)?.file, blocks)) {
       const last = mappings.at(-1);
       const joined = last && join(last, mapping);
       if (joined === undefined) mappings.push(mapping);
@@ -88,9 +89,11 @@ export function planMappings(
   return mappings;
 }
 
+/** `mapped`: those of its spans that are mapped from the image's own file; the others are fresh memory. */
 function planRegion(
   region: Region,
   spans: readonly StoredSpan[],
+  mapped: readonly StoredSpan[],
   file: BackingFile | undefined,
   blocks: Blocks,
 ): Mapping[] {
@@ -100,11 +103,11 @@ function planRegion(
     const whole = { ...commonOf(region), address: start, size, file, fileOffset: offset };
     return [
       whole,
-      ...spans.flatMap(span => mapStretch(region, { start: span.address, size: span.size }, [span])),
+      ...spans.flatMap(span => mapStretch(region, { start: span.address, size: span.size }, mapped)),
     ];
   }
   return cutAtBlocks(region, blocks).flatMap(stretch =>
-    stretch.inBlock ? [] : mapStretch(region, stretch, spans),
+    stretch.inBlock ? [] : mapStretch(region, stretch, mapped),
   );
 }
 

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import type { CompressedBlock } from '../../compressed-memory.ts';
 import type { Left } from '../../file-pages.ts';
 import type { ProcessImage, Region } from '../../image.ts';
 import { RestoreProgram } from '../../restorer/program.ts';
@@ -17,9 +18,10 @@ import { adviceSteps } from './advice.ts';
 import { keepArguments, passArguments } from './arguments.ts';
 import { requireArmMachine } from './arm-machine.ts';
 import { attributeSteps, limitSteps, raiseFileLimit } from './attributes.ts';
-import { blockSteps, chooseBlocks, trimSteps } from './bulk.ts';
+import { type Blocks, blockSteps, chooseBlocks, trimSteps } from './bulk.ts';
 import type { StoredObject, StoredSpan } from './contents.ts';
 import { requireCpu } from './cpu.ts';
+import { decompressSteps, writtenAtStart } from './decompress-steps.ts';
 import { discardableRegions, fillDiscardable } from './discarded-memory.ts';
 import { timerSteps } from './event-files.ts';
 import { type NormalStart, planFallback } from './fallback.ts';
@@ -68,6 +70,8 @@ export interface StoredContents {
   readonly spans: readonly StoredSpan[];
   /** Regions of which pages are left in their files. */
   readonly left: Left;
+  /** Contents of the spans; undefined: they are where the spans say. */
+  readonly compressed: readonly CompressedBlock[] | undefined;
   readonly objects: readonly StoredObject[];
   /** The system-call vdso, where the process has a vdso at all. */
   readonly vdsoOffset: number | undefined;
@@ -101,15 +105,7 @@ export function planResume(
   // From here on nothing of the new process is left but the window, its files and its identity.
   placeVdso(program, image, window, contents.vdsoOffset, vdso, self);
   setAddresses(program, image, given, options.features.mmMap);
-  const { left } = contents;
-  const isWhole = ({ region }: { readonly region: Region }): boolean => !left.has(region);
-  const whole = contents.spans.filter(isWhole);
-  const blocks = chooseBlocks(image.regions, whole, options.touched.filter(isWhole));
-  blockSteps(program, blocks, whole, self);
-  const discardable = discardableRegions(image);
-  const mappings = planMappings(image, contents.spans, blocks, discardable, left);
-  mappingSteps(program, image, mappings, contents.spans, self);
-  fillDiscardable(program, discardable, contents.spans, blocks, self);
+  const blocks = privateMemory(program, image, window, contents, options.touched, self);
   sharedMappingSteps(program, image, objects);
   trimSteps(program, blocks, image.regions);
   adviceSteps(program, image);
@@ -144,6 +140,34 @@ export function planResume(
   threadPrograms(program, image, frames, go, options.features);
   fallback.addSteps();
   return program;
+}
+
+/** Private memory: mapped from the image's own file, read in, decompressed, or mapped from other files. */
+function privateMemory(
+  program: RestoreProgram,
+  image: ProcessImage,
+  window: Window,
+  { spans, left, compressed }: StoredContents,
+  touched: readonly TouchedPages[],
+  self: Slot,
+): Blocks {
+  const isWhole = ({ region }: { readonly region: Region }): boolean => !left.has(region);
+  const whole = spans.filter(isWhole);
+  if (compressed !== undefined) {
+    const blocks = chooseBlocks(image.regions, whole, writtenAtStart(whole));
+    blockSteps(program, blocks, [], self);
+    const mappings = planMappings(image, spans, blocks, new Set(image.regions), left);
+    mappingSteps(program, image, mappings, [], self);
+    decompressSteps(program, window, spans, compressed, self);
+    return blocks;
+  }
+  const blocks = chooseBlocks(image.regions, whole, touched.filter(isWhole));
+  blockSteps(program, blocks, whole, self);
+  const discardable = discardableRegions(image);
+  const mappings = planMappings(image, spans, blocks, discardable, left);
+  mappingSteps(program, image, mappings, spans, self);
+  fillDiscardable(program, discardable, spans, blocks, self);
+  return blocks;
 }
 
 /** The image's own file, at a number above all that the image wants. */

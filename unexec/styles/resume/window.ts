@@ -6,6 +6,7 @@
  *     parking             the new process's vdso, on aarch64
  *     code                ELF header, program headers, machine code
  *     data                slots, data, steps
+ *     staging     8 MiB   compressed contents, a stretch of the file after the other
  *
  * @module
  */
@@ -17,7 +18,9 @@ import { RESTORERS } from '../../restorer/machine-code.ts';
 export const ARGUMENTS_SIZE = 7n << 20n;
 const PARKING_SIZE = 1n << 20n;
 /** Room for the data; a program of a thousand mappings needs 0.2 MiB. */
-export const DATA_LIMIT = 119n << 20n;
+export const DATA_LIMIT = 111n << 20n;
+/** Room for compressed contents on their way, at the end. */
+export const STAGING_SIZE = 8n << 20n;
 const WINDOW_SIZE = 128n << 20n;
 
 /**
@@ -45,6 +48,7 @@ export interface Window {
   readonly parking: bigint;
   readonly code: bigint;
   readonly data: bigint;
+  readonly staging: bigint;
   /** Exclusive. */
   readonly end: bigint;
 }
@@ -60,7 +64,9 @@ export function chooseWindow(arch: Arch, regions: readonly Region[]): Window {
   }
   const code = start + ARGUMENTS_SIZE + PARKING_SIZE;
   const data = code + BigInt(RESTORERS[arch].dataDistance);
-  return { start, arguments: start, parking: code - PARKING_SIZE, code, data, end: start + WINDOW_SIZE };
+  const end = start + WINDOW_SIZE;
+  const parking = code - PARKING_SIZE;
+  return { start, arguments: start, parking, code, data, staging: end - STAGING_SIZE, end };
 }
 
 function isFree(start: bigint, regions: readonly Region[]): boolean {
