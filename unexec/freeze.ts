@@ -4,10 +4,11 @@
  *
  * @module
  */
+import type { CpuLevel } from './cpu-features.ts';
 import { UnexecError } from './errors.ts';
 import { NOTHING_LEFT } from './file-pages.ts';
 import { type FreezePoint, parseFreezePoint } from './freeze-point.ts';
-import type { Assumption, ProcessImage } from './image.ts';
+import type { Assumption, CpuRestriction, ProcessImage } from './image.ts';
 import { availableMemory } from './linux/available-memory.ts';
 import { normalStart } from './normal-start.ts';
 import type { Step } from './restorer/steps.ts';
@@ -70,6 +71,8 @@ export interface FreezeOptions {
    * as long as the process is large. There is nothing to train then.
    */
   readonly compress?: boolean;
+  /** The newest CPU that the program's code is to be chosen for. Default: native, the one that it is started on. */
+  readonly cpu?: CpuLevel;
   /** Kernel features not to be used at the resume; for unusual kernels and for tests. */
   readonly avoid?: readonly (keyof KernelFeatures)[];
   /** Starts the image once, as it will be used, and lays out its start for the pages that this touched. */
@@ -121,6 +124,8 @@ export interface FreezeReport {
   readonly descriptors: number;
   /** What a core does not say of the process, and what was taken instead. */
   readonly assumptions: readonly Assumption[];
+  /** Where the program was started for a CPU level: which, and how. */
+  readonly cpu: CpuRestriction | undefined;
   /** The process that still runs. */
   readonly pid: number | undefined;
   readonly milliseconds: {
@@ -228,6 +233,7 @@ export async function freeze(
       threads: image.threads.length,
       descriptors: image.files.reduce((sum, { descriptors }) => sum + descriptors.length, 0),
       assumptions: image.assumptions,
+      cpu: image.origin.cpu.restriction,
       pid,
       milliseconds: timings({ startedAt, stoppedAt, contentsAt, writtenAt, releasedAt }),
       copiedBytes: copy?.bytes,

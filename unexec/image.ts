@@ -7,6 +7,7 @@
  *
  * @module
  */
+import type { CpuLevel } from './cpu-features.ts';
 import type { Reason } from './errors.ts';
 import type { Arch, MachineState, RegisterName } from './machine-state.ts';
 import type { MallocZone } from './zones.ts';
@@ -119,6 +120,17 @@ export interface CpuFeatures {
   readonly flags: readonly string[];
   /** XCR0: the state components that the kernel has switched on (x86-64). */
   readonly xcr0: bigint;
+  /** The program was started so that its code is chosen for less than that; flags and xcr0 are cut to it. */
+  readonly restriction?: CpuRestriction;
+}
+
+export interface CpuRestriction {
+  readonly level: CpuLevel;
+  /**
+   * By GLIBC_TUNABLES: glibc chose its functions so; what executes CPUID by itself saw the real CPU. Or by trapping:
+   * every CPUID was answered for the level.
+   */
+  readonly by: 'tunables' | 'trapping';
 }
 
 export type RegionKind =

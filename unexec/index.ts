@@ -21,6 +21,7 @@
  */
 export { FormatError } from '../formats/errors.ts';
 export type { Finding, Severity } from '../formats/finding.ts';
+export { CPU_LEVELS, type CpuLevel } from './cpu-features.ts';
 export type * from './diff/model.ts';
 export { type DiffOptions, type DiffSource, diff } from './diff.ts';
 export { type Reason, UnexecError, type UnexecErrorFacts } from './errors.ts';

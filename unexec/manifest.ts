@@ -4,11 +4,12 @@
  *
  * @module
  */
-
 import type { CompressedBlock } from './compressed-memory.ts';
+import type { CpuLevel } from './cpu-features.ts';
 import { bytesLeft, type Left } from './file-pages.ts';
 import {
   type Assumption,
+  type CpuRestriction,
   type KernelIdentity,
   type ProcessImage,
   programCounter,
@@ -36,8 +37,7 @@ export interface Manifest {
   /** ISO 8601, UTC. */
   readonly frozenAt: string;
   readonly kernel: KernelIdentity;
-  /** Features that the image needs of a CPU, by their names in /proc/cpuinfo. */
-  readonly cpu: { readonly features: readonly string[]; readonly xcr0: string };
+  readonly cpu: ManifestCpu;
   /** Empty: that of whoever starts it. */
   readonly cwd: string;
   readonly modules: readonly { readonly path: string; readonly start: string; readonly buildId: string }[];
@@ -115,6 +115,16 @@ export interface SharedManifest {
   readonly rerouted: readonly string[];
 }
 
+export interface ManifestCpu {
+  /** Features that the image needs, by their names in /proc/cpuinfo. */
+  readonly features: readonly string[];
+  /** State that the kernel must keep, as bits of XCR0. */
+  readonly xcr0: string;
+  /** What the program was started for, and how: `CpuRestriction`. */
+  readonly level: CpuLevel;
+  readonly by: CpuRestriction['by'] | null;
+}
+
 export interface ManifestRegion {
   readonly start: string;
   readonly size: number;
@@ -130,7 +140,7 @@ export interface ManifestRegion {
 
 export interface ManifestFacts {
   readonly tool: string;
-  readonly features: readonly string[];
+  readonly needs: { readonly features: readonly string[]; readonly xcr0: bigint };
   readonly stored: ReadonlyMap<bigint, number>;
   readonly left: Left;
   readonly blocks: readonly CompressedBlock[] | undefined;
@@ -152,7 +162,12 @@ export function resumeManifest(image: ProcessImage, facts: ManifestFacts): Manif
     freezePoint: origin.freezePoint,
     frozenAt: origin.frozenAt,
     kernel: origin.kernel,
-    cpu: { features: facts.features, xcr0: hex(origin.cpu.xcr0) },
+    cpu: {
+      features: facts.needs.features,
+      xcr0: hex(facts.needs.xcr0),
+      level: origin.cpu.restriction?.level ?? 'native',
+      by: origin.cpu.restriction?.by ?? null,
+    },
     cwd: image.cwd ?? '',
     modules: image.modules.map(({ path, start, buildId }) => ({ path, start: hex(start), buildId })),
     threads: image.threads.map(thread => ({

@@ -6,6 +6,7 @@
  */
 import { InvalidArgumentError, Option } from 'commander';
 import {
+  CPU_LEVELS,
   type FreezeOptions,
   type KernelFeatures,
   parseFreezePoint,
@@ -136,6 +137,13 @@ const FREEZE_OPTIONS: readonly FreezeOption[] = [
       'memory taken so that a process goes on before the file is written: 256M, 0 (default: half of what is there)',
     only: ['resume'],
     parse: text => ({ copyLimit: text === '0' ? 0 : parseSize(text) }),
+  },
+  {
+    flags: '--cpu <level>',
+    description:
+      'start it so that its code is chosen for x86-64-v2, x86-64-v3 or x86-64-v4 (default: native, this CPU)',
+    only: ['resume'],
+    parse: text => ({ cpu: oneOf(text, Object.fromEntries(CPU_LEVELS.map(level => [level, level]))) }),
   },
   {
     flags: '--avoid <features>',

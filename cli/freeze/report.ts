@@ -23,6 +23,7 @@ export function renderSummary(report: FreezeReport, style: Style): string[] {
   if (!isCore) {
     rows.push(['stopped', `${formatDuration(ms.stopped)} of ${formatDuration(ms.total)}${copied(report)}`]);
   }
+  if (report.cpu !== undefined) rows.push(['for', cpuText(report.cpu)]);
   if (report.pid !== undefined) rows.push(['running', `process ${report.pid} goes on`]);
   if (report.assumptions.length > 0) rows.push(['assumed', 'what the core does not say:']);
   for (const { what, assumed } of report.assumptions) rows.push(['', `${what}: ${assumed}`]);
@@ -37,6 +38,11 @@ function copied({ pid, copiedBytes }: FreezeReport): string {
   if (copiedBytes !== undefined) return `: it went on when ${formatBytes(copiedBytes)} were copied`;
   return pid === undefined ? '' : ': until the file had its contents, for want of memory to copy them';
 }
+/** For which CPU, and what that does not cover. */
+const cpuText = ({ level, by }: NonNullable<FreezeReport['cpu']>): string =>
+  by === 'trapping'
+    ? `${level} and later, whatever the program asked`
+    : `${level} and later as far as the C library chose; this machine cannot trap CPUID, and code that asks by itself saw its CPU`;
 
 /** Regions that were kept and the steps of the restore program, as tables. */
 export function renderPlan(manifest: Manifest, steps: readonly Step[], style: Style): string[] {

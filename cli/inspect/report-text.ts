@@ -217,7 +217,7 @@ function renderProcess(unexec: Extract<Frozen, { readonly style: 'resume' }>, st
       unexec.modules.map(({ path, start, buildId }) => [start, buildId || 'no build-id', printable(path)]),
     ),
     '',
-    style.bold('needs of the CPU'),
+    `${style.bold('needs of the CPU')}${cpu.by === null ? '' : `, started for ${printable(cpu.level)} (${printable(cpu.by)})`}`,
     ...wrapped([...cpu.features.map(printable), `xcr0=${cpu.xcr0}`], '  '),
     ...(steps === null
       ? [

@@ -135,7 +135,7 @@ test('resumeManifest() writes addresses in hexadecimal and permissions as maps d
     imageOf({ regions, threads: [threadOf({ rip: 0x55n, rsp: 0x7ffdn }, { tid: 12, name: 'worker' })] }),
     {
       tool: '1.2.3',
-      features: ['avx2'],
+      needs: { features: ['avx2'], xcr0: 7n },
       stored: new Map([[0x7f00_0000_1000n, 4096]]),
       left: NOTHING_LEFT,
       blocks: undefined,
@@ -149,4 +149,5 @@ test('resumeManifest() writes addresses in hexadecimal and permissions as maps d
   );
   t.deepEqual(manifest.threads, [{ tid: 12, name: 'worker', pc: '0x55', sp: '0x7ffd' }]);
   t.deepEqual(manifest.steps, { address: '0x811000', size: 640 });
+  t.deepEqual(manifest.cpu, { features: ['avx2'], xcr0: '0x7', level: 'native', by: null });
 });

@@ -54,7 +54,7 @@ const manifestOf = (image: ProcessImage): Fields =>
       JSON.stringify(
         resumeManifest(image, {
           tool: VERSION,
-          features: neededFeatures(image.origin.cpu),
+          needs: { features: neededFeatures(image.origin.cpu), xcr0: image.origin.cpu.xcr0 },
           stored: new Map(),
           left: NOTHING_LEFT,
           blocks: undefined,

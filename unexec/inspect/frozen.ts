@@ -85,7 +85,12 @@ function frozenProcess(file: FrozenFile, elf: ElfFile, withSteps: boolean): Froz
       version: kernel.text('version'),
       machine: kernel.text('machine'),
     },
-    cpu: { features: cpu.texts('features'), xcr0: cpu.address('xcr0') },
+    cpu: {
+      features: cpu.texts('features'),
+      xcr0: cpu.address('xcr0'),
+      level: cpu.text('level'),
+      by: cpu.textOrNull('by'),
+    },
     cwd: manifest.text('cwd'),
     modules: manifest.objects('modules').map(item => ({
       path: item.text('path'),

@@ -91,8 +91,16 @@ export interface FrozenProcess extends FrozenFacts {
     readonly version: string;
     readonly machine: string;
   };
-  /** What it needs: features as in /proc/cpuinfo, and XCR0. */
-  readonly cpu: { readonly features: readonly string[]; readonly xcr0: Address };
+  /**
+   * What it needs: features as in /proc/cpuinfo, and bits of XCR0. `level` is what the program was started for (`--cpu`),
+   * `by` how: `tunables` (what the C library chose) or `trapping` (every CPUID was answered); null for `native`.
+   */
+  readonly cpu: {
+    readonly features: readonly string[];
+    readonly xcr0: Address;
+    readonly level: string;
+    readonly by: string | null;
+  };
   readonly cwd: string;
   readonly modules: readonly { readonly path: string; readonly start: Address; readonly buildId: string }[];
   readonly threads: readonly InspectedThread[];

@@ -25,17 +25,32 @@ interface TracedThread {
   stop: Stop | undefined;
   /** The call that it waited in when it was interrupted, where the machine does not tell that afterwards. */
   waitedIn?: WaitingCall | undefined;
+  /** How it runs, or ran last. */
+  how: Continue;
 }
 
 /** How a stopped thread goes on. */
 export type Continue = 'run' | 'to-syscall';
 
+/** Sees the stops of a tracee before anyone else, so that the program is another one to those who run it. */
+export interface Interceptor {
+  /** It must see system calls, also of a thread that is to run. */
+  readonly wantsSyscalls: boolean;
+  /** Whether it has dealt with the stop: then the thread goes on as before, and nobody hears of it. */
+  handles(stop: Stop): boolean;
+  /** This thread, or forked child, is traced no longer; it stands. */
+  releases(tid: number): void;
+}
+
 /** Made by `seizeChild` and `seizeProcess`. */
 export class Tracee {
   readonly pid: number;
   readonly threads = new Map<number, TracedThread>();
+  interceptor: Interceptor | undefined;
   #abort: AbortSignal | undefined;
   #lastYield = performance.now();
+  /** Every thread is to stand, where it may. */
+  #stopping = false;
 
   constructor(pid: number, abort: AbortSignal | undefined) {
     this.pid = pid;
@@ -96,12 +111,26 @@ export class Tracee {
     if (stop.type === 'exec') {
       for (const other of [...this.threads.keys()]) if (other !== this.pid) this.threads.delete(other);
     }
-    return stop;
+    if (!this.#isIntercepted(thread, stop)) return stop;
+    if (this.#stopping) {
+      thread.stop = { type: 'interrupted', tid: thread.tid };
+      return thread.stop;
+    }
+    this.resume(thread.tid, thread.how);
+    return undefined;
+  }
+
+  #isIntercepted({ how }: TracedThread, stop: Stop): boolean {
+    if (this.interceptor === undefined) return false;
+    if (this.interceptor.handles(stop)) return true;
+    return (
+      !this.#stopping && how === 'run' && (stop.type === 'syscall-entry' || stop.type === 'syscall-exit')
+    );
   }
 
   /** A thread that is traced, and runs. */
   add(tid: number): void {
-    if (!this.threads.has(tid)) this.threads.set(tid, { tid, stop: undefined });
+    if (!this.threads.has(tid)) this.threads.set(tid, { tid, stop: undefined, how: 'run' });
   }
 
   /** Lets a stopped thread go on; `signal` is delivered to it (0: none). */
@@ -109,8 +138,10 @@ export class Tracee {
     const thread = this.threads.get(tid);
     if (thread === undefined) return;
     thread.stop = undefined;
+    thread.how = how;
+    const runs = how === 'run' && this.interceptor?.wantsSyscalls !== true;
     // ESRCH: killed meanwhile; the wait tells.
-    ptrace(how === 'run' ? PTRACE.CONT : PTRACE.SYSCALL, tid, 0, signal);
+    ptrace(runs ? PTRACE.CONT : PTRACE.SYSCALL, tid, 0, signal);
   }
 
   /** A thread in a group-stop stays stopped, as SIGSTOP means it to, until SIGCONT (PTRACE_LISTEN). */
@@ -130,6 +161,7 @@ export class Tracee {
   /** A forked child is none of ours: it goes on untraced. It stands in its first stop, or soon will. */
   releaseChild(child: number): void {
     waitpid(child, WALL);
+    this.interceptor?.releases(child);
     ptrace(PTRACE.DETACH, child, 0, 0);
   }
 
@@ -142,6 +174,15 @@ export class Tracee {
    *   where nothing interrupts it).
    */
   async stopAll(isDelivered: (tid: number, signal: number) => boolean = () => false): Promise<void> {
+    this.#stopping = true;
+    try {
+      await this.#untilStopped(isDelivered);
+    } finally {
+      this.#stopping = false;
+    }
+  }
+
+  async #untilStopped(isDelivered: (tid: number, signal: number) => boolean): Promise<void> {
     const interrupted = new Set<number>();
     const deadline = performance.now() + 10_000;
     while (!this.stopped) {
@@ -204,6 +245,7 @@ export class Tracee {
   /** Ends the tracing; every thread goes on by itself, with the signal that it was about to get. */
   detach(): void {
     for (const { tid, stop } of this.threads.values()) {
+      if (stop !== undefined) this.interceptor?.releases(tid);
       const signal = stop?.type === 'signal' && stop.signal !== SIGNAL.SIGSTOP ? stop.signal : 0;
       ptrace(PTRACE.DETACH, tid, 0, signal === SIGNAL.SIGTRAP ? 0 : signal);
     }

@@ -412,10 +412,17 @@ op_sync_code:
         isb
         b       advance
 
-// One line: prefix, name of the step, and the name of the error when a0 is one (a result, -errno). Then
-// the program goes on at the step in SLOT_FALLBACK, once; without one it ends with SLOT_EXIT_STATUS.
+// One line: prefix, name of the step, a2 bytes at a1, and the name of the error when a0 is one (a result,
+// -errno). Then the program goes on at the step in SLOT_FALLBACK, once; without one it ends with
+// SLOT_EXIT_STATUS.
 op_fail:
+        mov     x6, x1
+        mov     x7, x2
+        b       .Lfail
 fail:
+        mov     x6, #0                          // other steps that fail have no text
+        mov     x7, #0
+.Lfail:
         neg     x12, x0
         add     x1, x20, #IOVEC
         ldr     x2, [x20, #SLOT_PREFIX]
@@ -428,7 +435,8 @@ fail:
         ldp     w4, w5, [x2]
         add     x4, x4, x3
         stp     x4, x5, [x1, #16]
-        mov     x2, #2
+        stp     x6, x7, [x1, #32]
+        mov     x2, #3
         cbz     x12, .Lnewline
         ldr     x3, [x20, #SLOT_ERRNO_COUNT]
         cmp     x12, x3                         // numbers of the kernel's own do leak (524, ENOTSUPP)
@@ -443,8 +451,8 @@ fail:
         cmp     x4, #32
         b.lo    .Lletter
 .Lmeasured:
-        stp     x3, x4, [x1, #32]
-        mov     x2, #3
+        stp     x3, x4, [x1, #48]
+        mov     x2, #4
 .Lnewline:
         add     x4, x1, x2, lsl #4
         adr     x3, newline
@@ -474,8 +482,8 @@ table:                                          // in the order of OP in steps.t
         .hword  op_copy - table
         .hword  op_compare - table
         .hword  op_at_most - table
-        .hword  op_fail - table                 // CPUID, of x86-64 only
-        .hword  op_fail - table                 // XGETBV, likewise
+        .hword  fail - table                    // CPUID, of x86-64 only
+        .hword  fail - table                    // XGETBV, likewise
         .hword  op_relocate - table
         .hword  op_clone - table
         .hword  op_await - table

@@ -27,8 +27,8 @@ export const OP = {
   AWAIT: 13,
   SIGRETURN: 14,
   /**
-   * Fails, as a required step does: one line, and then the step in SLOT.FALLBACK, or the end. Where a0 is
-   * -errno (a kept result), the line ends with the name of that error.
+   * Fails, as a required step does: one line, and then the step in SLOT.FALLBACK, or the end. Its name is followed by
+   * the a2 bytes at a1, and, where a0 is -errno (a kept result), by the name of that error.
    */
   FAIL: 15,
   /**

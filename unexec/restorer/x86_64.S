@@ -190,14 +190,18 @@ otherwise:
         add     rbx, rdx
         jmp     advance
 
-# CPUID leaf a0, subleaf a1 has all bits of a2 in ebx, a3 in ecx and a4 in edx; otherwise fail or skip
-# a5 steps. One instruction for three registers: it traps on a virtual machine, for microseconds.
+# CPUID leaf a0, subleaf a1 (lower half) has all bits of a1's upper half in eax, a2 in ebx, a3 in ecx and a4
+# in edx; otherwise fail or skip a5 steps. One instruction for four registers: it traps on a virtual machine,
+# for microseconds.
 op_cpuid:
         mov     eax, edi
         mov     ecx, esi
         mov     r13, rbx
         mov     r14, rdx
         cpuid
+        shr     rsi, 32
+        not     eax
+        and     esi, eax
         not     ebx
         not     ecx
         not     edx
@@ -206,7 +210,8 @@ op_cpuid:
         and     edx, r8d
         or      ebx, ecx
         or      edx, ebx
-        mov     eax, edx
+        or      esi, edx
+        mov     eax, esi
         mov     rbx, r13
         mov     rdx, r9
         test    eax, eax
@@ -447,12 +452,18 @@ op_thread_pointer:
         syscall
         jmp     result
 
-# One line: prefix, name of the step, and the name of the error when a0 is one (a result, -errno). Then
-# the program goes on at the step in SLOT_FALLBACK, once; without one it ends with SLOT_EXIT_STATUS.
+# One line: prefix, name of the step, a2 bytes at a1, and the name of the error when a0 is one (a result,
+# -errno). Then the program goes on at the step in SLOT_FALLBACK, once; without one it ends with
+# SLOT_EXIT_STATUS.
 op_fail:
         mov     rax, rdi
+        jmp     .Lfail
 fail:
+        xor     esi, esi                        # other steps that fail have no text
+        xor     edx, edx
+.Lfail:
         mov     r13, rax
+        mov     r15, rdx
         lea     r14, [r12 + IOVEC]
         mov     rax, [r12 + SLOT_PREFIX]
         mov     [r14], rax
@@ -467,7 +478,9 @@ fail:
         add     rax, rcx
         mov     [r14 + 16], rax
         mov     [r14 + 24], rdx
-        mov     edx, 2
+        mov     [r14 + 32], rsi
+        mov     [r14 + 40], r15
+        mov     edx, 3
         neg     r13
         jz      .Lnewline
         cmp     r13, [r12 + SLOT_ERRNO_COUNT]   # numbers of the kernel's own do leak (524, ENOTSUPP)
@@ -482,9 +495,9 @@ fail:
         cmp     ecx, 32
         jb      .Lletter
 .Lmeasured:
-        mov     [r14 + 32], r13
-        mov     [r14 + 40], rcx
-        mov     edx, 3
+        mov     [r14 + 48], r13
+        mov     [r14 + 56], rcx
+        mov     edx, 4
 .Lnewline:
         mov     ecx, edx
         shl     ecx, 4

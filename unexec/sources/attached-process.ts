@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { CpuLevel } from '../cpu-features.ts';
 import { UnexecError } from '../errors.ts';
 import type { FreezePoint } from '../freeze-point.ts';
 import type { Captured } from '../linux/capture.ts';
@@ -31,6 +32,7 @@ export async function attachedProcess(
 ): Promise<Source> {
   const point = pointAhead(asked);
   const goesOn = options.leaveRunning ?? true;
+  requireNative(options.cpu);
   requireTraceable(pid);
   const startTime = readStat(pid)(START_TIME);
   const tracee = new Tracee(pid, options.signal);
@@ -70,6 +72,14 @@ export async function attachedProcess(
     await release();
     throw error;
   }
+}
+
+/** Its code has been chosen long ago. */
+function requireNative(cpu: CpuLevel = 'native'): void {
+  if (cpu === 'native') return;
+  throw new UnexecError('CPU_CHOSEN_ALREADY', `a process that runs cannot be started for ${cpu}`, {
+    hint: 'let unexec start the program, with --cpu',
+  });
 }
 
 /** Freeze points that a process which runs cannot reach, or not in the same sense. */

@@ -4,13 +4,17 @@
  * @module
  */
 import { closeSync, openSync, readSync } from 'node:fs';
+import type { CpuLevel } from '../cpu-features.ts';
 import { UnexecError } from '../errors.ts';
 import { rememberTerminal } from '../linux/caller-terminal.ts';
 import type { Captured } from '../linux/capture.ts';
+import { ARCH } from '../linux/this-machine.ts';
 import type { Tracee } from '../linux/tracee.ts';
 import { captureReached } from './capture-reached.ts';
+import { StartedForCpu } from './cpu-level.ts';
 import { findProgram, launch } from './launch.ts';
 import { launchOptions } from './launch-options.ts';
+import { loaderVariables } from './loader-variables.ts';
 import { runToFreezePoint } from './run-to-freeze-point.ts';
 import type { Opening, Source } from './source.ts';
 
@@ -29,18 +33,26 @@ export async function startedProgram(program: string, { options, point, say }: O
   const restoreTerminal = rememberTerminal(options.stdio ?? [0, 1, 2]);
   let tracee: Tracee | undefined;
   let captured: Captured | undefined;
+  let forCpu: StartedForCpu | undefined;
   let gone = false;
   const release = async (): Promise<void> => {
     captured?.release();
     captured = undefined;
     tracee?.kill();
     tracee = undefined;
+    forCpu?.close();
+    forCpu = undefined;
     // A program that goes on keeps the terminal as it likes it.
     if (!(gone && options.leaveRunning === true)) restoreTerminal();
   };
   try {
     say('starting');
-    tracee = await launch(program, launchOptions(options));
+    const { cpu = 'native' } = options;
+    requireLevels(cpu);
+    const start = launchOptions(options);
+    const variables = loaderVariables(start.env, cpu);
+    tracee = await launch(program, { ...start, env: variables.env });
+    if (cpu !== 'native') forCpu = new StartedForCpu(tracee, cpu, variables);
     say('running');
     const reached = await runToFreezePoint(tracee, point);
     await tracee.stopAll();
@@ -48,7 +60,7 @@ export async function startedProgram(program: string, { options, point, say }: O
     captured = captureReached(tracee, point, reached, options);
     const { pid } = tracee;
     return {
-      image: captured.image,
+      image: forCpu?.restrict(captured.image) ?? captured.image,
       reached: reached.point,
       stoppedAt: reached.stoppedAt,
       goesOn: options.leaveRunning === true,
@@ -87,4 +99,12 @@ function startOf(path: string): Buffer {
   } finally {
     closeSync(file);
   }
+}
+
+function requireLevels(cpu: CpuLevel): void {
+  if (cpu === 'native' || ARCH === 'x86_64') return;
+  throw new UnexecError(
+    'UNSUPPORTED_MACHINE',
+    `${cpu} is a level of x86-64 CPUs, and this machine is ${ARCH}`,
+  );
 }

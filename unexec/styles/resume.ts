@@ -30,7 +30,7 @@ import {
   storeObject,
   storeSpans,
 } from './resume/contents.ts';
-import { neededFeatures } from './resume/cpu.ts';
+import { cpuNeeds } from './resume/cpu.ts';
 import { buildExecutable, CONTENTS_OFFSET, type SymbolChoice } from './resume/executable.ts';
 import { isPrivate, objectKey } from './resume/mappings.ts';
 import { type PlanOptions, planResume, type StoredContents } from './resume/plan.ts';
@@ -214,7 +214,7 @@ export async function finishExecutable(
 
   const manifest = resumeManifest(image, {
     tool: VERSION,
-    features: image.arch === 'aarch64' ? neededArmFeatures(image) : neededFeatures(image.origin.cpu),
+    needs: image.arch === 'aarch64' ? { features: neededArmFeatures(image), xcr0: 0n } : cpuNeeds(image),
     stored: storedByRegion(contents.spans),
     left: contents.left,
     blocks: contents.compressed,

@@ -667,6 +667,19 @@ test('FAIL names the error that an earlier step has kept, and ends with the stat
   t.is(stderr, `${PREFIX}the file: EBADF\n`);
 });
 
+test('FAIL appends a text that earlier steps have made, before the error', t => {
+  const { status, stderr } = runRestore(program => {
+    const text = program.data(Buffer.from(' these and those'));
+    const length = program.slot();
+    const result = program.slot();
+    program.operation('SET', 'length', [6, 0, 0], { into: length });
+    program.syscall('close', NR.close, [999], { bestEffort: true, into: result });
+    program.operation('FAIL', 'without', [result, text, length]);
+  });
+  t.is(status, 125);
+  t.is(stderr, `${PREFIX}without these: EBADF\n`);
+});
+
 test('a failure leads to the fallback, once', t => {
   const { status, stderr, stdout } = runRestore(program => {
     program.operation('SET', 'fall back', [{ label: 'fallback' }, 0, 0], { into: slot(SLOT.FALLBACK) });

@@ -20,7 +20,7 @@ import { requireArmMachine } from './arm-machine.ts';
 import { attributeSteps, limitSteps, raiseFileLimit } from './attributes.ts';
 import { type Blocks, blockSteps, chooseBlocks, trimSteps } from './bulk.ts';
 import type { StoredObject, StoredSpan } from './contents.ts';
-import { requireCpu } from './cpu.ts';
+import { cpuNeeds, requireCpu } from './cpu.ts';
 import { decompressSteps, writtenAtStart } from './decompress-steps.ts';
 import { discardableRegions, fillDiscardable } from './discarded-memory.ts';
 import { timerSteps } from './event-files.ts';
@@ -93,7 +93,7 @@ export function planResume(
 
   program.syscall('block signals', NR.rt_sigprocmask, [SIG_SETMASK, program.data(ALL_SIGNALS), 0, 8]);
   if (image.arch === 'aarch64') requireArmMachine(program, image);
-  else requireCpu(program, image.origin.cpu);
+  else requireCpu(program, cpuNeeds(image));
   raiseFileLimit(program, image, fallback.descriptors);
   fallback.keepDescriptors();
   openSelf(program, image, self, contents.fileSize);

@@ -1,6 +1,6 @@
 /**
  * Signal frames of x86-64: a `struct ucontext`, and the XSAVE area that it points to.
- * Facts: asm/sigcontext.h, asm/ucontext.h, arch/x86/kernel/fpu/signal.c of Linux 6.1.
+ * Facts: asm/sigcontext.h, asm/ucontext.h of Linux 6.1.
  *
  * @module
  */
@@ -8,6 +8,7 @@ import { viewOf } from '../../../../formats/struct.ts';
 import type { RegisterName, Thread, X86RegisterName, X86State } from '../../../image.ts';
 import type { RestoreProgram } from '../../../restorer/program.ts';
 import type { DataRef } from '../../../restorer/steps.ts';
+import { isExtended, LEGACY_SIZE, signalFrameState } from '../../../xstate.ts';
 
 const UC_FP_XSTATE = 1n;
 const UC_SIGCONTEXT_SS = 2n;
@@ -22,10 +23,6 @@ const SIGCONTEXT_ORDER: readonly X86RegisterName[] = [
 ];
 const SEGMENTS_OFFSET = SIGCONTEXT_ORDER.length * 8;
 const FPSTATE_POINTER_OFFSET = SEGMENTS_OFFSET + 8 + 4 * 8;
-const FP_XSTATE_MAGIC1 = 0x46505853;
-const FP_XSTATE_MAGIC2 = 0x46505845;
-const XSAVE_LEGACY_SIZE = 512;
-const SOFTWARE_BYTES = 464;
 
 /** Offset of a register within a frame; undefined for what is no register of it. */
 export function x86RegisterOffset(name: RegisterName): number | undefined {
@@ -37,10 +34,9 @@ export function x86RegisterOffset(name: RegisterName): number | undefined {
 export function x86Frame(program: RestoreProgram, thread: Thread, { registers, xstate }: X86State): DataRef {
   const frame = new Uint8Array(UCONTEXT.size);
   const view = viewOf(frame);
-  const hasState = xstate.length > XSAVE_LEGACY_SIZE;
   view.setBigUint64(
     UCONTEXT.flags,
-    UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS | (hasState ? UC_FP_XSTATE : 0n),
+    UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS | (isExtended(xstate) ? UC_FP_XSTATE : 0n),
     true,
   );
   view.setBigUint64(UCONTEXT.stack, thread.altStack.sp, true);
@@ -58,31 +54,9 @@ export function x86Frame(program: RestoreProgram, thread: Thread, { registers, x
   }
   view.setBigUint64(UCONTEXT.sigmask, thread.signalMask, true);
   const ref = program.data(frame, 64);
-  if (xstate.length >= XSAVE_LEGACY_SIZE) {
-    const state = program.data(fpState(xstate), 64);
+  if (xstate.length >= LEGACY_SIZE) {
+    const state = program.data(signalFrameState(xstate), 64);
     program.pointer({ ...ref, offset: UCONTEXT.sigcontext + FPSTATE_POINTER_OFFSET }, state);
   }
   return ref;
-}
-
-/**
- * The XSAVE area with what the kernel asks for around it: the software-reserved bytes and the second
- * magic number. x87 and SSE are marked as in use: their part of the area is always valid, and a
- * component that is not marked would get its initial state.
- */
-function fpState(xstate: Uint8Array): Uint8Array {
-  const hasState = xstate.length > XSAVE_LEGACY_SIZE;
-  const state = new Uint8Array(xstate.length + 4);
-  state.set(xstate);
-  if (!hasState) return state;
-  const view = viewOf(state);
-  const xcr0 = view.getBigUint64(SOFTWARE_BYTES, true);
-  state.fill(0, SOFTWARE_BYTES, XSAVE_LEGACY_SIZE);
-  view.setUint32(SOFTWARE_BYTES, FP_XSTATE_MAGIC1, true);
-  view.setUint32(SOFTWARE_BYTES + 4, state.length, true);
-  view.setBigUint64(SOFTWARE_BYTES + 8, xcr0, true);
-  view.setUint32(SOFTWARE_BYTES + 16, xstate.length, true);
-  view.setBigUint64(XSAVE_LEGACY_SIZE, view.getBigUint64(XSAVE_LEGACY_SIZE, true) | 3n, true);
-  view.setUint32(xstate.length, FP_XSTATE_MAGIC2, true);
-  return state;
 }
