@@ -30,6 +30,7 @@ test('interval timers with what remained', same, 'interval-timers');
 test('a periodic timer whose signal waits', same, 'interval-timers', { args: ['periodic'] });
 test('timers of timer_create with their ids', same, 'posix-timers');
 test('timers of timer_create where ids cannot be asked for', same, 'posix-timers', { avoid: ['timerIds'] });
+test('timers of a static program', same, 'posix-timers', { flags: ['-static'] });
 test('priorities, CPUs and what the process has said about itself', same, 'priorities');
 test('advice, locks, guards and seals of memory', same, 'advice');
 test('threads that wait, each in another call', same, 'sleeps', { at: 'request' });
