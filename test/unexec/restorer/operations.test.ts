@@ -339,6 +339,25 @@ function judge(op: OpName, args: (program: RestoreProgram) => StepArgument[]) {
   };
 }
 
+test('until() repeats its steps, once at least, until the condition holds', t => {
+  for (const [start, end] of [
+    [0, 5],
+    [7, 5],
+  ]) {
+    const ended = runRestore(program => {
+      const count = program.slot();
+      program.operation('SET', 'start', [start ?? 0, 0, 0], { into: count });
+      program.until('AT_MOST', 'enough', [end ?? 0, count], () => {
+        program.operation('SET', 'one more', [count, 1, 0], { into: count });
+        printWord(program, count);
+      });
+      exit(program, 3);
+    });
+    t.deepEqual(wordsOf(ended), start === 0 ? [1n, 2n, 3n, 4n, 5n] : [8n]);
+    t.is(ended.status, 3);
+  }
+});
+
 const HOLDS = { required: 'goes on', branch: 'holds. 9 ' };
 const FAILS = { required: `125 ${PREFIX}the condition\n`, branch: 'fails 9 ' };
 

@@ -64,6 +64,7 @@ export function attributeSteps(program: RestoreProgram, image: ProcessImage): vo
     });
   }
   for (const { name, call, args } of image.attributes) {
-    program.syscall(name, NR[call], args, { bestEffort: true });
+    // Without its permission a thread cannot even be given its registers.
+    program.syscall(name, NR[call], args, { bestEffort: call !== 'arch_prctl' });
   }
 }
