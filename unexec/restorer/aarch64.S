@@ -35,6 +35,7 @@
         .set SLOT_ERRNO_COUNT, 8 * 15
         .set SLOT_FALLBACK, 8 * 16
         .set SLOT_EXIT_STATUS, 8 * 17
+        .set SLOT_TRAMPOLINE, 8 * 18
         .set IOVEC, 0xf80                       // last 128 bytes of the slot page
 
         .set STEP, 64
@@ -53,6 +54,13 @@
 
 // x19: the step, x20: the slots. Steps may clobber everything else.
 _start:
+        b       .Lstart
+
+// A handler of signals that tells where handlers return to: HANDLER_OFFSET in machine-code.ts.
+        str     x30, [x20, #SLOT_TRAMPOLINE]
+        ret
+
+.Lstart:
         adr     x20, _start
         add     x20, x20, #0xf, lsl #12
         add     x20, x20, #0xc00

@@ -21,6 +21,9 @@ export interface Restorer {
 /** Offset of the code, after the ELF header and program headers. */
 export const CODE_OFFSET = 0x400;
 
+/** Offset of a handler of signals in the code for aarch64, which stores where it returns to in SLOT.TRAMPOLINE. */
+export const HANDLER_OFFSET = CODE_OFFSET + 4;
+
 export const RESTORERS: Readonly<Record<Arch, Restorer>> = {
   x86_64: { code: RESTORER_X86_64, dataDistance: 0x1000, alignment: 0x1000 },
   aarch64: { code: RESTORER_AARCH64, dataDistance: 0x1_0000, alignment: 0x1_0000 },

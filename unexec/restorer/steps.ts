@@ -70,7 +70,9 @@ export const SLOT = {
   FALLBACK: 16,
   /** With which it ends then. */
   EXIT_STATUS: 17,
-  FIRST_FREE: 18,
+  /** Where a handler of signals returned to (the restorer's own, HANDLER_OFFSET; aarch64). */
+  TRAMPOLINE: 18,
+  FIRST_FREE: 19,
 } as const;
 /** Slots fill one page, less the last 128 bytes, which the restorer needs for its message. */
 export const SLOT_COUNT = 0xf80 / 8;

@@ -35,6 +35,7 @@ import { signalFrame } from './signal-frame.ts';
 import { AT_FDCWD, NR, STAT } from './system-calls.ts';
 import { createThreads, mainThread, releaseThreads, threadPrograms } from './threads.ts';
 import { unmapEverything } from './unmap.ts';
+import { trampolineSteps } from './vdso/aarch64.ts';
 import { keepVdso, placeVdso } from './vdso.ts';
 import type { Window } from './window.ts';
 
@@ -108,6 +109,7 @@ export function planResume(
   const blocks = privateMemory(program, image, window, contents, options.touched, self);
   sharedMappingSteps(program, image, objects);
   trimSteps(program, blocks, image.regions);
+  trampolineSteps(program);
   adviceSteps(program, image);
   if (options.cwd === 'frozen' && image.cwd !== undefined) {
     program.syscall(`working directory ${image.cwd} (see --cwd caller)`, NR.chdir, [

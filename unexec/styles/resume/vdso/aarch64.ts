@@ -2,18 +2,32 @@
  * The vdso of aarch64, which cannot be asked for: the one that the new process has is moved. It is needed in any
  * case, as the kernel lets handlers of signals return through it: where it is not the vdso of the process that
  * was frozen, it stays in the restorer's window, and the process has its own, which makes system calls.
+ * Where there is none at all (qemu's user emulation before 8.2), the code that handlers return through is found by
+ * a signal, and made again at its place.
  * Facts: arch/arm64/kernel/vdso.c, signal.c and vdso/vdso.lds.S of Linux 6.1; mremap(2).
  *
  * @module
  */
+import { viewOf } from '../../../../formats/struct.ts';
 import { PAGE, type ProcessImage, type Region, type Vdso } from '../../../image.ts';
+import { HANDLER_OFFSET } from '../../../restorer/machine-code.ts';
 import type { RestoreProgram } from '../../../restorer/program.ts';
-import { LARGEST_RESULT, type Slot, type StepArgument } from '../../../restorer/steps.ts';
+import { LARGEST_RESULT, SLOT, type Slot, type StepArgument } from '../../../restorer/steps.ts';
 import { numberOf } from '../../../restorer/system-calls.ts';
 import { NR, type SystemCall } from '../system-calls.ts';
 import type { Window } from '../window.ts';
 
 const AT_SYSINFO_EHDR = 33;
+const SIG_BLOCK = 0;
+const SIG_UNBLOCK = 1;
+/** Ignored by who does not handle it. */
+const SIGWINCH = 28;
+/** handler, flags, restorer, mask. */
+const SIGACTION_SIZE = 32;
+const PROT_READ_WRITE = 3;
+const PROT_READ_EXEC = 5;
+/** Where the kernel does not know MAP_FIXED_NOREPLACE, the address is but a wish. */
+const MAP_PRIVATE_ANONYMOUS_NOREPLACE = 0x10_0022;
 const MREMAP_MAYMOVE_FIXED = 3;
 /** Pages of code that a vdso may have: Linux 6.1 has one, 6.12 two. */
 const MOST_PAGES = 4;
@@ -75,6 +89,7 @@ export function parkVdso(
   program.operation('AUXV', 'find the vdso', [AT_SYSINFO_EHDR], { into: base });
   const parts = partsOf(image);
   const { vdso } = image;
+  program.unless('AT_MOST', 'there is a vdso', [1, base], () => findTrampoline(program, window));
   program.when('AT_MOST', 'there is a vdso', [1, base], () => {
     program.when('AT_MOST', 'same kernel', [same, LARGEST_RESULT], () => {
       if (vdso === undefined) return;
@@ -106,6 +121,52 @@ export function settleVdso(
   program.when('AT_MOST', 'the vdso is parked', [parked.whole, LARGEST_RESULT], () => {
     const from = (part: Region): bigint => parkedAt(part, vdso, window);
     moveParts(program, partsOf(image), mapped, from, part => part.start);
+  });
+}
+
+/** Sends a signal to the restorer's own handler, which keeps where it returns to. */
+function findTrampoline(program: RestoreProgram, window: Window): void {
+  const handler = new Uint8Array(SIGACTION_SIZE);
+  viewOf(handler).setBigUint64(0, window.code + BigInt(HANDLER_OFFSET), true);
+  const mask = new Uint8Array(8);
+  viewOf(mask).setBigUint64(0, 1n << BigInt(SIGWINCH - 1), true);
+  const maskRef = program.data(mask);
+  const pid = program.slot();
+  const tid = program.slot();
+  const act = (action: Uint8Array): void =>
+    program.syscall('handler of a signal', NR.rt_sigaction, [SIGWINCH, program.data(action), 0, 8]);
+  act(handler);
+  program.syscall('process id', NR.getpid, [], { into: pid });
+  program.syscall('thread id', NR.gettid, [], { into: tid });
+  program.syscall('signal to itself', NR.tgkill, [pid, tid, SIGWINCH]);
+  program.syscall('receive the signal', NR.rt_sigprocmask, [SIG_UNBLOCK, maskRef, 0, 8]);
+  program.syscall('block signals', NR.rt_sigprocmask, [SIG_BLOCK, maskRef, 0, 8]);
+  act(new Uint8Array(SIGACTION_SIZE));
+}
+
+/**
+ * Makes the code that handlers return through again, where a signal has found it. To come after all mappings: one of
+ * the process may have the same code in the same place.
+ */
+export function trampolineSteps(program: RestoreProgram): void {
+  if (program.arch !== 'aarch64') return;
+  const at: Slot = { slot: SLOT.TRAMPOLINE };
+  const mapped = program.slot();
+  program.when('AT_MOST', 'there was no vdso', [1, at], () => {
+    program.syscall(
+      'room for the return of handlers',
+      NR.mmap,
+      [at, PAGE, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS_NOREPLACE, -1, 0],
+      { bestEffort: true, into: mapped },
+    );
+    program.when('AT_MOST', 'there', [mapped, at], () => {
+      program.when('AT_MOST', 'there', [at, mapped], () => {
+        const code = words([MOVZ_X8 | (numberOf('rt_sigreturn', 'aarch64') << 5), SVC]);
+        program.operation('COPY', 'return of handlers', [at, program.data(code), code.length]);
+        program.operation('SYNC_CODE', 'return of handlers', [at, code.length]);
+        program.syscall('return of handlers', NR.mprotect, [at, PAGE, PROT_READ_EXEC]);
+      });
+    });
   });
 }
 
