@@ -147,17 +147,19 @@ export function buildExecutable(parts: ExecutableParts): ElfFile {
 function breakSegment({ image, window }: ExecutableParts) {
   const { startBrk } = image.layout;
   const wanted = startBrk > BRK_RANDOM + LOWEST_ADDRESS ? startBrk - BRK_RANDOM : LOWEST_ADDRESS;
-  const end = wanted & ~BigInt(PAGE - 1);
-  if (end - BigInt(PAGE) < window.end || startBrk === 0n) return [];
+  const page = RESTORERS[image.arch].alignment;
+  const end = wanted & ~BigInt(page - 1);
+  const address = end - BigInt(page);
+  if (address < window.end || startBrk === 0n) return [];
   return [
     newSegment({
       type: PT.PT_LOAD,
       flags: PF.PF_R | PF.PF_W,
       offset: 0,
-      address: end - BigInt(PAGE),
+      address,
       fileSize: 0,
-      memorySize: PAGE,
-      align: PAGE,
+      memorySize: page,
+      align: page,
     }),
   ];
 }

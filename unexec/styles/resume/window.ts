@@ -38,6 +38,8 @@ const CANDIDATES = [
   0x6000_0000_0000n,
   0x6800_0000_0000n,
 ];
+/** On aarch64 a kernel may have 36 bits of addresses only: 64 GiB. */
+const LOW_CANDIDATES = [0x1_0000n, 0x8_0000_0000n];
 /** The heap may grow this far before it meets the window. */
 const HEAP_ROOM = 16n << 30n;
 
@@ -55,7 +57,8 @@ export interface Window {
 
 /** Chooses a window for these regions. @throws UnexecError `NO_WINDOW` */
 export function chooseWindow(arch: Arch, regions: readonly Region[]): Window {
-  const start = CANDIDATES.find(candidate => isFree(candidate, regions));
+  const candidates = arch === 'aarch64' ? [...LOW_CANDIDATES, ...CANDIDATES] : CANDIDATES;
+  const start = candidates.find(candidate => isFree(candidate, regions));
   if (start === undefined) {
     throw new UnexecError(
       'NO_WINDOW',
