@@ -36,12 +36,9 @@ export function captureThread(
   scratch: bigint,
 ): Thread {
   const { tid } = remote;
+  const pending = pendingSignals(tid, stop);
   const rseq = readRseq(tid);
   const clearTid = readClearTid(remote, memory, scratch);
-  const pending = peekPendingSignals(tid, false);
-  if (stop.type === 'signal' && stop.signal !== SIGNAL.SIGSTOP && stop.signal !== SIGNAL.SIGTRAP) {
-    pending.unshift(getSignalInfo(tid));
-  }
   const interrupted = ARCHITECTURE.goingOn(remote.machine, memory);
   const machine = abortSequence(interrupted, rseq, memory);
   const kept = idsKeptInWait(tid, machine, memory);
@@ -59,6 +56,14 @@ export function captureThread(
     tidRegisters: kept.registers,
     pendingSignals: pending,
   };
+}
+
+/** What it was about to get is known until it is made to call anything: then it stands in another stop. */
+function pendingSignals(tid: number, stop: Stop): Uint8Array[] {
+  const pending = peekPendingSignals(tid, false);
+  const isOnItsWay =
+    stop.type === 'signal' && stop.signal !== SIGNAL.SIGSTOP && stop.signal !== SIGNAL.SIGTRAP;
+  return isOnItsWay ? [getSignalInfo(tid), ...pending] : pending;
 }
 
 /** struct ptrace_rseq_configuration: rseq_abi_pointer, rseq_abi_size, signature, flags. */

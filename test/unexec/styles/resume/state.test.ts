@@ -23,6 +23,7 @@ test('the number of the CPU, by rseq', same, 'cpu-number');
 test('the number of the CPU where rseq cannot be registered', same, 'cpu-number', { avoid: ['rseq'] });
 test('handlers, masks, and pending signals with their values', same, 'signals');
 test('a handler of SIGTRAP', same, 'trap-handler');
+test('a signal that a thread was just about to get', same, 'signal-storm');
 test('alternate signal stacks, also one in use', same, 'alternate-stack');
 test('SSE registers and control words', same, 'vectors', { at: 'request' });
 test('the GS base of each thread', same, 'gs-base');
