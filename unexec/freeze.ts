@@ -293,6 +293,7 @@ const features = ({ avoid = [] }: FreezeOptions): KernelFeatures => ({
   mmMap: !avoid.includes('mmMap'),
   rseq: !avoid.includes('rseq'),
   timerIds: !avoid.includes('timerIds'),
+  unmapVdso: !avoid.includes('unmapVdso'),
 });
 
 function timings(at: {

@@ -147,7 +147,8 @@ const FREEZE_OPTIONS: readonly FreezeOption[] = [
   },
   {
     flags: '--avoid <features>',
-    description: 'kernel features not to rely on: vdso, mm-map, rseq, timer-ids; a list with commas',
+    description:
+      'kernel features not to rely on: vdso, mm-map, rseq, timer-ids, unmap-vdso; a list with commas',
     only: ['resume'],
     parse: (text, { avoid = [] }) => ({ avoid: [...avoid, ...text.split(',').map(feature)] }),
   },
@@ -262,7 +263,13 @@ function descriptors(text: string): number[] {
 }
 
 const feature = (text: string): keyof KernelFeatures =>
-  oneOf(text, { vdso: 'vdso', 'mm-map': 'mmMap', rseq: 'rseq', 'timer-ids': 'timerIds' });
+  oneOf(text, {
+    vdso: 'vdso',
+    'mm-map': 'mmMap',
+    rseq: 'rseq',
+    'timer-ids': 'timerIds',
+    'unmap-vdso': 'unmapVdso',
+  });
 
 function oneOf<T>(text: string, values: Readonly<Record<string, T>>): T {
   const value = Object.hasOwn(values, text) ? values[text] : undefined;

@@ -535,6 +535,39 @@ test('arguments and environment outlive the stack that they came on', t => {
   t.deepEqual(rest, ['alpha', 'omega', 'FIRST=1', 'LAST=the last one', 'omegaLAST=']);
 });
 
+/** Address of the code of the vdso, in /proc/self/auxv and here. */
+const AT_SYSINFO_EHDR = 33;
+
+onKernel('what is around a vdso that the kernel keeps sealed is unmapped, and the vdso stays', t => {
+  const SIZE = 4096;
+  const ended = runRestore((program, window) => {
+    const [vdso, page, sealed, distance, mapped] = Array.from({ length: 5 }, () => program.slot());
+    if (!vdso || !page || !sealed || !distance || !mapped) return;
+    program.operation('AUXV', 'the vdso', [AT_SYSINFO_EHDR], { into: vdso });
+    // mseal(2), of Linux 6.10, does what a kernel with sealed system mappings does by itself. A vdso cannot be split:
+    // only its whole size is taken.
+    for (let pages = 1; pages <= 8; pages++) {
+      program.syscall('seal', 'mseal', [vdso, pages * SIZE, 0], { bestEffort: true });
+    }
+    program.operation('SET', 'before it', [vdso, 0, 8 * SIZE], { into: page });
+    program.syscall('unmap it', NR.munmap, [page, 16 * SIZE], { bestEffort: true, into: sealed });
+    printWord(program, sealed);
+    const stays = unmapEverything(program, window);
+    program.operation('SET', 'distance', [stays, 0, vdso], { into: distance });
+    printWord(program, distance);
+    const seen = program.writable(new Uint8Array(8));
+    const stack = slot(SLOT.SP);
+    program.syscall('the stack', NR.write, [1, stack, 8], { bestEffort: true, into: mapped });
+    printWord(program, mapped);
+    program.syscall('the vdso', NR.mincore, [vdso, SIZE, seen], { bestEffort: true, into: mapped });
+    printWord(program, mapped);
+    exit(program, 0);
+  });
+  t.is(ended.stderr, '');
+  const [EPERM, EFAULT] = [1n, 14n].map(errno => BigInt.asUintN(64, -errno));
+  t.deepEqual(wordsOf(ended), [EPERM, 0n, EFAULT, 0n], 'sealed, the same vdso, no stack, still there');
+});
+
 // Threads
 
 const THREAD = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000;

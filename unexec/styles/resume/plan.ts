@@ -55,6 +55,8 @@ export interface KernelFeatures {
   readonly rseq: boolean;
   /** PR_TIMER_CREATE_RESTORE_IDS. Without it: timers are made until one has the wanted id. */
   readonly timerIds: boolean;
+  /** The new process's vdso can be unmapped. Without it, it stays where it is, beside the old one. */
+  readonly unmapVdso: boolean;
 }
 
 export interface PlanOptions {
@@ -102,9 +104,9 @@ export function planResume(
   const given = keepArguments(program, window);
   const objects = makeObjects(program, image, contents.objects, self);
   const vdso = keepVdso(program, image, window, options.features.vdso);
-  unmapEverything(program, window);
+  const stays = unmapEverything(program, window, options.features.unmapVdso);
   // From here on nothing of the new process is left but the window, its files and its identity.
-  placeVdso(program, image, window, contents.vdsoOffset, vdso, self);
+  placeVdso(program, image, window, contents.vdsoOffset, { ...vdso, stays }, self);
   setAddresses(program, image, given, options.features.mmMap);
   const blocks = privateMemory(program, image, window, contents, options.touched, self);
   sharedMappingSteps(program, image, objects);

@@ -85,7 +85,7 @@ export function placeVdso(
   image: ProcessImage,
   window: Window,
   fileOffset: number | undefined,
-  { sameKernel, parked }: NewVdso,
+  { sameKernel, parked, stays }: NewVdso & { readonly stays: Slot },
   self: Slot,
 ): void {
   const { vdso } = image;
@@ -101,6 +101,12 @@ export function placeVdso(
         bestEffort: true,
         into: mapped,
       });
+      // Refused while there is a vdso, too: without randomised addresses it is where the old one was.
+      program.when('AT_MOST', 'the vdso that stays is not below', [vdso.start, stays], () =>
+        program.when('AT_MOST', 'nor above', [stays, vdso.start], () =>
+          program.operation('SET', 'it is the vdso', [0, 0, 0], { into: mapped }),
+        ),
+      );
     });
   }
   program.unless('AT_MOST', 'vdso mapped', [mapped, LARGEST_RESULT], () => {

@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs';
 import test from 'ava';
+import { compileFixture } from '../../../support/fixtures.ts';
 import { freezeProgram } from '../../../support/freeze-program.ts';
 import { run } from '../../../support/run.ts';
 import {
@@ -51,10 +52,26 @@ test('a static program with threads', same, 'threads', { flags: ['-static'] });
 test('everything at once without the kernel features that may be missing', same, 'threads', {
   avoid: ['mmMap', 'vdso', 'rseq'],
 });
+test('threads where the vdso of the new process stays', same, 'threads', { avoid: ['unmapVdso'] });
+test('clocks where the vdso of the new process stays', same, 'clocks', { avoid: ['unmapVdso'] });
+test('everything at once, and the vdso stays', same, 'threads', {
+  avoid: ['mmMap', 'vdso', 'rseq', 'timerIds', 'unmapVdso'],
+});
 
 /** A CPU without them cannot run the fixture: its uninterrupted run fails, and says why by its signal. */
 test('AVX registers', same, 'vectors', { at: 'request', flags: ['-mavx2'] });
 test('AVX-512 registers and masks', same, 'vectors', { at: 'request', flags: ['-mavx512f', '-mavx512bw'] });
+
+test('clocks without addresses at random, where the vdso of the new process stays', async t => {
+  const program = compileFixture('state/clocks.c');
+  const path = `${freshDirectory()}.frozen`;
+  const args = ['-R', program, freshDirectory()];
+  const frozen = await freezeProgram('/usr/bin/setarch', path, { at: 'stop', args, avoid: ['unmapVdso'] });
+  const whole = await run('/usr/bin/setarch', { args });
+  const second = await run(path, { through: ['/usr/bin/setarch', '-R'] });
+  t.is(frozen.written + second.stdout, whole.stdout);
+  t.is(second.status, 0);
+});
 
 test('a mapped file that is named after its process is of each life its own', async t => {
   const { directory, frozen } = await freezeFixture('state/own-file.c');
