@@ -66,6 +66,7 @@ test(
   'SECRET_MEMORY',
   /memfd_secret/,
 );
+test('tagged memory', mapping, { flags: new Set(['mt']) }, 'TAGGED_MEMORY', /memory with tags/);
 test('a memory key', mapping, { protectionKey: 3 }, 'MEMORY_KEYS', /pkey_mprotect/);
 
 test('refuseRegions() takes memory that may only be executed, which has a key by itself', t => {

@@ -21,6 +21,7 @@ const ADDRESS_KEYS = 0xf;
 // biome-ignore format: a row of names each
 const WORDS = [
   {
+    word: 'AT_HWCAP',
     type: 16n,
     names: [
       'fp', 'asimd', 'evtstrm', 'aes', 'pmull', 'sha1', 'sha2', 'crc32', 'atomics', 'fphp', 'asimdhp',
@@ -29,6 +30,7 @@ const WORDS = [
     ],
   },
   {
+    word: 'AT_HWCAP2',
     type: 26n,
     names: [
       'dcpodp', 'sve2', 'sveaes', 'svepmull', 'svebitperm', 'svesha3', 'svesm4', 'flagm2', 'frint',
@@ -54,11 +56,11 @@ export const neededArmFeatures = (image: Pick<ProcessImage, 'auxv'>): string[] =
   featuresOf(image.auxv).map(({ name }) => name);
 
 function featuresOf(auxv: Uint8Array): Feature[] {
-  return WORDS.flatMap(({ type, names }) => {
-    const word = entryOf(auxv, type) ?? 0n;
+  return WORDS.flatMap(({ word, type, names }) => {
+    const bits = entryOf(auxv, type) ?? 0n;
     return Array.from({ length: 64 }, (_, bit) => bit)
-      .filter(bit => ((word >> BigInt(bit)) & 1n) !== 0n)
-      .map(bit => ({ name: names[bit] ?? `of bit ${bit} of AT ${type}`, type, bit }))
+      .filter(bit => ((bits >> BigInt(bit)) & 1n) !== 0n)
+      .map(bit => ({ name: names[bit] ?? `bit ${bit} of ${word}`, type, bit }))
       .filter(({ name }) => !IGNORED.has(name));
   });
 }

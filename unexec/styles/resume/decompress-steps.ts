@@ -59,6 +59,9 @@ export function decompressSteps(
     }
   }
   if (blocks.length > 0) program.syscall('unmap it', NR.munmap, [window.staging, STAGING_SIZE]);
+  for (const { region, address, size, runs } of spans) {
+    if (region.execute && runs.length > 0) program.operation('SYNC_CODE', 'code', [address, size]);
+  }
   for (const { region, address, size } of readOnly) {
     program.syscall(`protect ${nameOfRegion(region)}`, NR.mprotect, [address, size, protectionOf(region)]);
   }

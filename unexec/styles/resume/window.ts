@@ -2,8 +2,8 @@
  * Where the restorer lives: a stretch of addresses that the image leaves free and that no part of a new
  * process is put at (stack, vdso and mmap area are random, but high). Layout, from `start`:
  *
- *     arguments   8 MiB   argv, envp and their strings in the second life; mapped as long as they are
- *     parking             the new process's vdso, on aarch64
+ *     arguments   7 MiB   argv, envp and their strings in the second life; mapped as long as they are
+ *     parking     1 MiB   the new process's vdso, on aarch64
  *     code                ELF header, program headers, machine code
  *     data                slots, data, steps
  *     staging     8 MiB   compressed contents, a stretch of the file after the other

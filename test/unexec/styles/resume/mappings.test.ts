@@ -338,6 +338,16 @@ test('planMappings() leaves out the parts of a region that lie in blocks', t => 
   ]);
 });
 
+test('planMappings() keeps the guard of branch targets of aarch64 (PROT_BTI)', t => {
+  const facts = { execute: true, write: false, flags: new Set(['bt']) };
+  const image = imageOf({
+    arch: 'aarch64',
+    regions: [regionOf(BASE, 1, facts), regionOf(BASE + PAGE_BIG, 1)],
+  });
+  const protections = planMappings(image, [], new Set(), new Set()).map(({ protection }) => protection);
+  t.deepEqual(protections, [0x15, 0x3]);
+});
+
 test('isPrivate() takes a shared mapping that nobody can write for a private one', t => {
   const shared = { shared: true, inode: 7, name: '/usr/lib/locale/locale-archive' };
   t.true(isPrivate(regionOf(BASE, 1)));
