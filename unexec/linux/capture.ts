@@ -24,6 +24,7 @@ import { ARCHITECTURE } from './arch.ts';
 import { captureAttributes, captureLimits, captureSettings } from './attributes.ts';
 import { findSyscallInstruction, SCRATCH_SIZE, scratchAddress } from './borrow.ts';
 import { captureDescriptors, type DescriptorOptions } from './descriptors.ts';
+import { giveBackSignal } from './give-back-signal.ts';
 import { guardPages } from './guard-pages.ts';
 import { locksNewMemory } from './locked-memory.ts';
 import { ProcessMemory } from './memory.ts';
@@ -36,7 +37,7 @@ import { refuseSegments, refuseState } from './refused-state.ts';
 import { isMemoryFile, markOwnFiles, nameRegions, refuseRegions } from './regions.ts';
 import { RemoteThread } from './remote.ts';
 import { ARCH, cpuFeatures, kernelIdentity } from './this-machine.ts';
-import { captureThread } from './thread-state.ts';
+import { captureThread, isAboutToGetSignal } from './thread-state.ts';
 import type { Tracee } from './tracee.ts';
 
 const AT_ENTRY = 9;
@@ -89,6 +90,11 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
     // unexec_freeze() sees its prctl return 1 in the second life.
     const machine = thread.tid === options.request?.tid ? withResult(thread.machine, 1n) : thread.machine;
     const owned = mutexes.get(thread.tid) ?? [];
+    const [onItsWay] = thread.pendingSignals;
+    if (isAboutToGetSignal(stop) && onItsWay !== undefined) {
+      giveBackSignal(pid, remote, onItsWay, memory, scratch);
+      tracee.signalWaits(thread.tid);
+    }
     return { ...thread, machine, tidWords: [...thread.tidWords, ...owned] };
   });
   const status = readStatus(pid);

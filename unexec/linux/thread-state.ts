@@ -61,10 +61,12 @@ export function captureThread(
 /** What it was about to get is known until it is made to call anything: then it stands in another stop. */
 function pendingSignals(tid: number, stop: Stop): Uint8Array[] {
   const pending = peekPendingSignals(tid, false);
-  const isOnItsWay =
-    stop.type === 'signal' && stop.signal !== SIGNAL.SIGSTOP && stop.signal !== SIGNAL.SIGTRAP;
-  return isOnItsWay ? [getSignalInfo(tid), ...pending] : pending;
+  return isAboutToGetSignal(stop) ? [getSignalInfo(tid), ...pending] : pending;
 }
+
+/** A signal of the program's is on its way; of a captured thread it is the first one that waits. */
+export const isAboutToGetSignal = (stop: Stop): boolean =>
+  stop.type === 'signal' && stop.signal !== SIGNAL.SIGSTOP && stop.signal !== SIGNAL.SIGTRAP;
 
 /** struct ptrace_rseq_configuration: rseq_abi_pointer, rseq_abi_size, signature, flags. */
 function readRseq(tid: number): Rseq | undefined {

@@ -242,6 +242,12 @@ export class Tracee {
     this.#abort = undefined;
   }
 
+  /** A signal that a thread was about to get waits for it again; it need not be delivered when it goes on. */
+  signalWaits(tid: number): void {
+    const thread = this.threads.get(tid);
+    if (thread !== undefined) thread.stop = { type: 'interrupted', tid };
+  }
+
   /** Ends the tracing; every thread goes on by itself, with the signal that it was about to get. */
   detach(): void {
     for (const { tid, stop } of this.threads.values()) {

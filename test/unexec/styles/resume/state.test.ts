@@ -1,4 +1,5 @@
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
 import test from 'ava';
 import { compileFixture } from '../../../support/fixtures.ts';
 import { freezeProgram } from '../../../support/freeze-program.ts';
@@ -25,6 +26,15 @@ test('the number of the CPU where rseq cannot be registered', same, 'cpu-number'
 test('handlers, masks, and pending signals with their values', same, 'signals');
 test('a handler of SIGTRAP', same, 'trap-handler');
 test('a signal that a thread was just about to get', same, 'signal-storm');
+test('a program that goes on after the freeze gets each signal once, with its value', async t => {
+  const program = compileFixture('state/signal-storm.c');
+  const path = `${freshDirectory()}.frozen`;
+  const { report } = await freezeProgram(program, path, { at: 'stop', leaveRunning: true });
+  t.is(report.threads, 3);
+  const said = (): string => readFileSync(`${path}.written`, 'utf8');
+  for (let tries = 0; tries < 1000 && said() === ''; tries++) await setTimeout(10);
+  t.is(said(), 'received 1500, 0 of them wrong\n');
+});
 test('alternate signal stacks, also one in use', same, 'alternate-stack');
 test('SSE registers and control words', same, 'vectors', { at: 'request' });
 test('the GS base of each thread', same, 'gs-base');
