@@ -11,6 +11,7 @@ import { type FreezePoint, parseFreezePoint } from './freeze-point.ts';
 import type { Assumption, CpuRestriction, ProcessImage } from './image.ts';
 import { availableMemory } from './linux/available-memory.ts';
 import { normalStart } from './normal-start.ts';
+import { freezeTime, reproducibleImage } from './reproducible.ts';
 import type { Step } from './restorer/steps.ts';
 import { DEFAULT_PATH } from './sources/launch.ts';
 import { openSource } from './sources/open-source.ts';
@@ -73,6 +74,11 @@ export interface FreezeOptions {
   readonly compress?: boolean;
   /** The newest CPU that the program's code is to be chosen for. Default: native, the one that it is started on. */
   readonly cpu?: CpuLevel;
+  /**
+   * Freezing the same program again gives the same bytes, as far as that is ours: addresses, stack canaries, ids of
+   * threads, times. These are then no secret.
+   */
+  readonly reproducible?: boolean;
   /** Kernel features not to be used at the resume; for unusual kernels and for tests. */
   readonly avoid?: readonly (keyof KernelFeatures)[];
   /** Starts the image once, as it will be used, and lays out its start for the pages that this touched. */
@@ -169,7 +175,11 @@ export async function freeze(
     // 1. to 3. A process that stands, captured: regions and malloc zones have names. From here on only
     // `image.memory` touches it.
     source = await openSource(from, { options, point, say });
-    const { image, reached, stoppedAt } = source;
+    const { reached, stoppedAt } = source;
+    const image =
+      options.reproducible === true
+        ? await reproducibleImage(source.image, reached === 'stop', freezeTime(process.env))
+        : source.image;
 
     // A program that has not begun yet begins where it is started, as any program.
     const usual = reached === 'main' ? 'caller' : 'frozen';

@@ -120,6 +120,12 @@ const FREEZE_OPTIONS: readonly FreezeOption[] = [
     parse: () => ({ orStart: true }),
   },
   {
+    flags: '--reproducible',
+    description: 'the same program gives the same bytes: fixed addresses, canaries, ids and times',
+    only: ['resume'],
+    parse: () => ({ reproducible: true }),
+  },
+  {
     flags: '--leave-running',
     description: 'a program that was started goes on after the freeze; otherwise it is killed',
     only: ['resume'],

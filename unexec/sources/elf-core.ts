@@ -101,6 +101,8 @@ function refuseOptions(path: string, options: Opening['options']): void {
     ['cwd', options.cwd === 'frozen'],
     ['leaveRunning', options.leaveRunning === true],
     ['thin', options.thin === true],
+    ['orStart', options.orStart === true],
+    ['reproducible', options.reproducible === true],
   ];
   const names = given.filter(([, is]) => is).map(([name]) => name);
   if (names.length === 0) return;

@@ -7,7 +7,7 @@
 import type { FreezeOptions } from '../freeze.ts';
 import { DEFAULT_PATH, type LaunchOptions } from './launch.ts';
 
-type StartOptions = Pick<FreezeOptions, 'args' | 'env' | 'keepEnv' | 'stdio' | 'signal'>;
+type StartOptions = Pick<FreezeOptions, 'args' | 'env' | 'keepEnv' | 'stdio' | 'reproducible' | 'signal'>;
 
 /** How the program is started. */
 export function launchOptions(options: StartOptions): LaunchOptions {
@@ -20,6 +20,7 @@ export function launchOptions(options: StartOptions): LaunchOptions {
     env: [...base.filter(entry => !names.has(nameOf(entry))), ...own],
     keepEnv: options.keepEnv ?? false,
     stdio: options.stdio ?? [0, 1, 2],
+    fixed: options.reproducible ?? false,
     signal: options.signal,
   };
 }

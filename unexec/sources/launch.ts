@@ -14,6 +14,7 @@ import { readProc } from '../linux/proc.ts';
 import { seizeChild } from '../linux/seize.ts';
 import type { Tracee } from '../linux/tracee.ts';
 import { beforeStart } from './before-start.ts';
+import { fixRandomBytes, withFixedStart } from './fixed-start.ts';
 
 /** Descriptor of the pipe in the shell: one digit, as POSIX shells take no more. */
 const GATE = 9;
@@ -35,6 +36,8 @@ export interface LaunchOptions {
   readonly keepEnv: boolean;
   /** Our descriptors that become the program's 0, 1 and 2. */
   readonly stdio: readonly [number, number, number];
+  /** Addresses and the kernel's random bytes are the same each time. */
+  readonly fixed?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -52,21 +55,24 @@ export async function launch(program: string, options: LaunchOptions): Promise<T
   const [stdin, stdout, stderr] = options.stdio;
   let tracee: Tracee | undefined;
   try {
-    const pid = spawn(
-      '/bin/sh',
-      ['sh', '-c', options.keepEnv ? SCRIPT_KEEPING : SCRIPT, path, ...options.args],
-      options.env,
-      new Map([
-        [0, stdin],
-        [1, stdout],
-        [2, stderr],
-        [GATE, reader],
-      ]),
-    );
+    const start = (): number =>
+      spawn(
+        '/bin/sh',
+        ['sh', '-c', options.keepEnv ? SCRIPT_KEEPING : SCRIPT, path, ...options.args],
+        options.env,
+        new Map([
+          [0, stdin],
+          [1, stdout],
+          [2, stderr],
+          [GATE, reader],
+        ]),
+      );
+    const pid = options.fixed === true ? withFixedStart(start) : start();
     tracee = seizeChild(pid, options.signal);
     writeSync(writer, '\n');
     await runToExec(tracee, path);
     beforeStart(tracee.pid);
+    if (options.fixed === true) fixRandomBytes(tracee.pid);
     return tracee;
   } catch (error) {
     tracee?.kill();

@@ -13,13 +13,18 @@ import { startedProgram } from './started-program.ts';
 /**
  * A process that stands at its freeze point, captured.
  *
- * @throws UnexecError `UNSUPPORTED_MACHINE`, `ONLY_FOR_A_CORE`, and as the kinds of sources do
+ * @throws UnexecError `UNSUPPORTED_MACHINE`, `ONLY_FOR_A_CORE`, `ONLY_FOR_A_START`, and as the kinds of sources do
  */
 export async function openSource(from: FrozenFrom, opening: Opening): Promise<Source> {
   if (typeof from === 'string' && isElfCore(from)) return elfCore(from, opening);
-  if (opening.options.exe !== undefined || opening.options.sysroot !== undefined) {
+  const { options } = opening;
+  if (options.exe !== undefined || options.sysroot !== undefined) {
     const what = typeof from === 'string' ? from : `process ${from.pid}`;
     throw new UnexecError('ONLY_FOR_A_CORE', `--exe and --sysroot are for ELF cores, and ${what} is none`);
+  }
+  if (typeof from !== 'string' && options.reproducible === true) {
+    const message = `process ${from.pid} has its addresses already, and they are never the same (--reproducible)`;
+    throw new UnexecError('ONLY_FOR_A_START', message, { hint: 'have the program started for the freeze' });
   }
   // A core is read anywhere.
   requireSupportedMachine();

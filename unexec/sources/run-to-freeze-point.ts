@@ -17,6 +17,7 @@ import type { Tracee } from '../linux/tracee.ts';
 import { undoInterruption } from '../linux/undo-interruption.ts';
 import { nameOfCall } from '../restorer/system-calls.ts';
 import { beforeNextStart } from './before-start.ts';
+import { FixedStart } from './fixed-start.ts';
 import { FunctionAim } from './function-aim.ts';
 import { type Call, OutputSearch } from './output-search.ts';
 
@@ -39,12 +40,17 @@ export interface Reached {
 }
 
 /**
- * Runs a tracee that stands in its exec stop; at its freeze point every thread stands.
+ * Runs a tracee that stands in its exec stop; at its freeze point every thread stands. `isFixed`: it was started as
+ * fixed-start.ts does, and goes on so.
  *
  * @throws UnexecError `ENDED_BEFORE_FREEZE_POINT`, `SYMBOL_NOT_FOUND`, `SYMBOL_IS_IFUNC`
  */
-export async function runToFreezePoint(tracee: Tracee, point: FreezePoint): Promise<Reached> {
-  return runTo(new Run(tracee, point, false), point);
+export async function runToFreezePoint(
+  tracee: Tracee,
+  point: FreezePoint,
+  isFixed = false,
+): Promise<Reached> {
+  return runTo(new Run(tracee, point, { isFound: false, isFixed }), point);
 }
 
 /**
@@ -60,7 +66,7 @@ export async function runOnToFreezePoint(tracee: Tracee, point: FreezePoint): Pr
   if (point.type === 'now') {
     return { point: 'now', tid: tracee.pid, stoppedAt, request: undefined, watchedPaths: [] };
   }
-  return runTo(new Run(tracee, point, true), point);
+  return runTo(new Run(tracee, point, { isFound: true, isFixed: false }), point);
 }
 
 async function runTo(run: Run, point: FreezePoint): Promise<Reached> {
@@ -89,6 +95,7 @@ class Run {
   readonly #tracee: Tracee;
   readonly #point: FreezePoint;
   readonly #isFound: boolean;
+  readonly #fixed: FixedStart | undefined;
   #memory: ProcessMemory;
   #breakpoints: Breakpoints;
   #aim: FunctionAim | undefined;
@@ -102,7 +109,12 @@ class Run {
   #syscalls = 0;
 
   /** `isFound`: it was running before; all its threads stand. */
-  constructor(tracee: Tracee, point: FreezePoint, isFound: boolean) {
+  constructor(
+    tracee: Tracee,
+    point: FreezePoint,
+    { isFound, isFixed }: { readonly isFound: boolean; readonly isFixed: boolean },
+  ) {
+    this.#fixed = isFixed ? new FixedStart(tracee.pid) : undefined;
     this.#tracee = tracee;
     this.#point = point;
     this.#isFound = isFound;
@@ -149,6 +161,7 @@ class Run {
   }
 
   async #standStill(): Promise<void> {
+    this.#fixed?.allowAllCpus();
     this.#breakpoints.removeAll();
     await this.#tracee.stopAll((tid, signal) => this.#isFound && !this.#isOurs(tid, signal));
     // Threads that ran into a breakpoint at the same time stand behind it.
@@ -185,7 +198,8 @@ class Run {
   }
 
   #goOn(tid: number, signal = 0): undefined {
-    this.#tracee.resume(tid, this.#wantsSyscalls ? 'to-syscall' : 'run', signal);
+    const follows = this.#wantsSyscalls || this.#fixed?.isWatched === true;
+    this.#tracee.resume(tid, follows ? 'to-syscall' : 'run', signal);
   }
 
   /** A program has just been loaded, or has been running for long. */
@@ -208,6 +222,7 @@ class Run {
         this.#memory.close();
         this.#memory = new ProcessMemory(this.#tracee.pid);
         beforeNextStart(stop.tid);
+        this.#fixed?.again();
         this.#started(false);
         return this.#goOn(stop.tid);
       case 'new-process':
@@ -263,6 +278,7 @@ class Run {
   #onEntry(tid: number, nr: number, args: readonly bigint[]): Reached | undefined {
     this.#syscalls++;
     const name = nameOfCall(nr, ARCH);
+    this.#fixed?.onEntry(tid, name, args);
     if (this.#point.type === 'syscall' && this.#syscalls >= this.#point.count)
       return this.#reached(tid, 'syscall');
     if (
@@ -280,6 +296,7 @@ class Run {
 
   #onExit(tid: number, result: bigint): Reached | undefined {
     this.#inputWaits.delete(tid);
+    this.#fixed?.onExit(tid, result, this.#memory);
     const call = this.#calls.get(tid);
     this.#calls.delete(tid);
     if (call?.name === 'prctl') return this.#reached(tid, 'request', call.args[1] ?? 0n);

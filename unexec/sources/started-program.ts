@@ -54,7 +54,7 @@ export async function startedProgram(program: string, { options, point, say }: O
     tracee = await launch(program, { ...start, env: variables.env });
     if (cpu !== 'native') forCpu = new StartedForCpu(tracee, cpu, variables);
     say('running');
-    const reached = await runToFreezePoint(tracee, point);
+    const reached = await runToFreezePoint(tracee, point, options.reproducible);
     await tracee.stopAll();
     say('capturing');
     captured = captureReached(tracee, point, reached, options);
