@@ -90,14 +90,21 @@ test('processes of a kernel for aarch64 go on in a machine without any library',
   }
 });
 
-test('without its vdso, PR_SET_MM_MAP and rseq a process for aarch64 says the same', async t => {
-  const { whole } = await first;
-  const files = await images({ avoid: ['vdso', 'mmMap', 'rseq'] });
-  const second = sections((await runMachine({ arch: 'aarch64', files, script: SECOND_LIFE })).output);
-  for (const name of NAMES) {
-    t.is(second.get(name), secondLife(whole.get(name) ?? ''), name);
-  }
-});
+const VARIANTS: readonly [how: string, options: FreezeOptions][] = [
+  ['without vdso, PR_SET_MM_MAP and rseq', { avoid: ['vdso', 'mmMap', 'rseq'] }],
+  ['from a compressed image', { compress: true }],
+];
+
+for (const [how, options] of VARIANTS) {
+  test(`${how} a process for aarch64 says the same`, async t => {
+    const { whole } = await first;
+    const files = await images(options);
+    const second = sections((await runMachine({ arch: 'aarch64', files, script: SECOND_LIFE })).output);
+    for (const name of NAMES) {
+      t.is(second.get(name), secondLife(whole.get(name) ?? ''), name);
+    }
+  });
+}
 
 test('an emulated CPU for aarch64 that lacks something is refused by name', async t => {
   const machine = { arch: 'aarch64', cpu: 'cortex-a72', files: await images(), script: SECOND_LIFE } as const;
