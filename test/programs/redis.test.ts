@@ -6,14 +6,7 @@ import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { logRatio } from '../support/log-ratio.ts';
 import { sandbox } from '../support/sandbox.ts';
-import {
-  answered,
-  freePort,
-  freezeService,
-  type Service,
-  socketsOf,
-  startService,
-} from '../support/service.ts';
+import { answered, freePort, freezeService, type Service, startService } from '../support/service.ts';
 
 const SERVER = '/usr/bin/redis-server';
 const directory = sandbox('redis');
