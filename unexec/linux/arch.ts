@@ -36,6 +36,8 @@ export interface Architecture {
   firstArgument(file: RegisterFile): bigint;
   /** Of a function that has returned, or a system call. */
   result(file: RegisterFile): bigint;
+  /** The thread has another stack. */
+  atStack(file: RegisterFile, stackPointer: bigint): RegisterFile;
   /** The thread goes on elsewhere. */
   atAddress(file: RegisterFile, address: bigint): RegisterFile;
   /** The thread is about to make a system call by an instruction that stands at an address. */

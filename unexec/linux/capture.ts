@@ -39,6 +39,7 @@ import { RemoteThread } from './remote.ts';
 import { ARCH, cpuFeatures, kernelIdentity } from './this-machine.ts';
 import { captureThread, isAboutToGetSignal } from './thread-state.ts';
 import type { Tracee } from './tracee.ts';
+import { findWayBack } from './way-back.ts';
 
 const AT_ENTRY = 9;
 const AT_SYSINFO_EHDR = 33;
@@ -48,6 +49,8 @@ export interface CaptureOptions extends DescriptorOptions {
   /** The thread that asked to be frozen, with its `struct unexec_args`. */
   readonly request: { readonly tid: number; readonly address: bigint } | undefined;
   readonly atMain: boolean;
+  /** A process that is to go on even if we are killed meanwhile. */
+  readonly survives: boolean;
 }
 
 export interface Captured {
@@ -76,38 +79,48 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
   }
 
   const instruction = findSyscallInstruction(plainRegions, memory);
-  const remotes = [...tracee.threads.keys()].map(tid => new RemoteThread(tid, instruction));
-  const scratch = scratchAddress(plainRegions);
+  const wayBack = options.survives ? findWayBack(plainRegions, stackPointers(tracee), memory) : undefined;
+  const remotes = [...tracee.threads.keys()].map(tid => new RemoteThread(tid, instruction, wayBack));
+  const scratch = wayBack?.scratch ?? scratchAddress(plainRegions);
   const overwritten = memory.bytes(scratch, SCRATCH_SIZE);
+  const giveBack = (): void => {
+    for (const remote of remotes) remote.end();
+    memory.write(scratch, overwritten);
+  };
   const [main] = remotes;
   if (main === undefined) throw new UnexecError('PROCESS_GONE', `process ${pid} has no thread`);
 
-  const mutexes = findOwnedLocks({ regions: plainRegions, memory }, [...tracee.threads.keys()]);
-  const threads = remotes.map(remote => {
-    const stop = tracee.stopOf(remote.tid);
-    if (stop === undefined) throw new UnexecError('CANNOT_STOP', `thread ${remote.tid} runs`);
-    const thread = captureThread(pid, remote, stop, memory, scratch);
-    // unexec_freeze() sees its prctl return 1 in the second life.
-    const machine = thread.tid === options.request?.tid ? withResult(thread.machine, 1n) : thread.machine;
-    const owned = mutexes.get(thread.tid) ?? [];
-    const [onItsWay] = thread.pendingSignals;
-    if (isAboutToGetSignal(stop) && onItsWay !== undefined) {
-      giveBackSignal(pid, remote, onItsWay, memory, scratch);
-      tracee.signalWaits(thread.tid);
-    }
-    return { ...thread, machine, tidWords: [...thread.tidWords, ...owned] };
-  });
-  const status = readStatus(pid);
-  const signals = captureSignals(main, status, memory, scratch);
-  const timers = captureTimers(main, memory, scratch);
-  const tids = threads.map(({ tid }) => tid);
-  const posix = capturePosixTimers(pid, tids, main, memory, scratch);
-  const attributes = captureAttributes(pid, main, memory, scratch);
-  const segments = refuseSegments(main, scratch);
-  const locksNew = locksNewMemory(pid, main, plainRegions);
-  const layout = captureLayout(pid, main);
-  memory.write(scratch, overwritten);
-  for (const remote of remotes) remote.end();
+  const ask = () => {
+    const mutexes = findOwnedLocks({ regions: plainRegions, memory }, [...tracee.threads.keys()]);
+    const threads = remotes.map(remote => {
+      const stop = tracee.stopOf(remote.tid);
+      if (stop === undefined) throw new UnexecError('CANNOT_STOP', `thread ${remote.tid} runs`);
+      const thread = captureThread(pid, remote, stop, memory, scratch);
+      // unexec_freeze() sees its prctl return 1 in the second life.
+      const machine = thread.tid === options.request?.tid ? withResult(thread.machine, 1n) : thread.machine;
+      const owned = mutexes.get(thread.tid) ?? [];
+      const [onItsWay] = thread.pendingSignals;
+      if (isAboutToGetSignal(stop) && onItsWay !== undefined) {
+        giveBackSignal(pid, remote, onItsWay, memory, scratch);
+        tracee.signalWaits(thread.tid);
+      }
+      // One thread at a time: there is one way back.
+      remote.end();
+      return { ...thread, machine, tidWords: [...thread.tidWords, ...owned] };
+    });
+    const status = readStatus(pid);
+    const signals = captureSignals(main, status, memory, scratch);
+    const timers = captureTimers(main, memory, scratch);
+    const tids = threads.map(({ tid }) => tid);
+    const posix = capturePosixTimers(pid, tids, main, memory, scratch);
+    const attributes = captureAttributes(pid, main, memory, scratch);
+    const segments = refuseSegments(main, scratch);
+    const locksNew = locksNewMemory(pid, main, plainRegions);
+    const layout = captureLayout(pid, main);
+    return { threads, status, signals, timers, tids, posix, attributes, segments, locksNew, layout };
+  };
+  const asked = andThen(ask, giveBack);
+  const { threads, status, signals, timers, tids, posix, attributes, segments, locksNew, layout } = asked;
 
   const descriptors = captureDescriptors(pid, options);
   const zones = findZones({
@@ -179,6 +192,18 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
   };
   return { image, release };
 }
+
+/** Also where the process ended meanwhile, or something of it is out of order. */
+function andThen<T>(ask: () => T, giveBack: () => void): T {
+  try {
+    return ask();
+  } finally {
+    giveBack();
+  }
+}
+
+const stackPointers = (tracee: Tracee): bigint[] =>
+  [...tracee.threads.keys()].map(tid => ARCHITECTURE.stackPointer(ARCHITECTURE.getRegisters(tid)));
 
 /** Actions of all signals that are caught or ignored. */
 function captureSignals(

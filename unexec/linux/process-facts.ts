@@ -39,7 +39,7 @@ export interface ProcessFacts {
   readonly threads: number;
   readonly isKernelThread: boolean;
   readonly is32Bit: boolean;
-  /** Whom /proc/PID belongs to. */
+  /** Whom the files of /proc/PID belong to (its directory is the user's in any case). */
   readonly owner: number | undefined;
   readonly namespaces: Readonly<Record<'user' | 'pid' | 'mnt' | 'time', string | undefined>>;
   readonly root: string | undefined;
@@ -70,7 +70,7 @@ export function processFacts(pid: number, proc: ProcReader): ProcessFacts | unde
     threads: proc.entries(`/proc/${pid}/task`).length,
     isKernelThread: isKernelThread(proc.text(`/proc/${pid}/stat`) ?? ''),
     is32Bit: proc.start(`/proc/${pid}/exe`, 5)?.[4] === ELFCLASS32,
-    owner: proc.owner(`/proc/${pid}`),
+    owner: proc.owner(`/proc/${pid}/status`),
     namespaces: {
       user: namespace('user'),
       pid: namespace('pid'),

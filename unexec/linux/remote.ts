@@ -17,8 +17,10 @@ import { ptrace, waitpid } from './libc.ts';
 import { getSignalMask, must, PTRACE, setSignalMask } from './ptrace.ts';
 import { decodeStop, SIGNAL, type Stop } from './stop.ts';
 import { ARCH } from './this-machine.ts';
+import type { WayBack } from './way-back.ts';
 
 const WALL = 0x40000000;
+const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
 
 /** A stopped thread that is made to call. */
 export class RemoteThread {
@@ -28,26 +30,32 @@ export class RemoteThread {
   readonly machine: MachineState;
   readonly signalMask: bigint;
   readonly #instruction: bigint;
-  #hasCalled = false;
+  readonly #wayBack: WayBack | undefined;
+  /** Since its first call: takes the frame away that it would come back by. */
+  #remove: (() => void) | undefined;
+  #stack: bigint | undefined;
   /** A SIGSTOP from outside came meanwhile, and was held back. */
   wasStopped = false;
 
-  /** `instruction`: address in the process of one that makes a system call. */
-  constructor(tid: number, instruction: bigint) {
+  /**
+   * @param instruction address in the process of one that makes a system call
+   * @param wayBack for a process that is to survive us; for one thread at a time
+   */
+  constructor(tid: number, instruction: bigint, wayBack?: WayBack) {
     this.tid = tid;
-    this.#instruction = instruction;
+    this.#instruction = wayBack?.instruction ?? instruction;
+    this.#wayBack = wayBack;
     this.registers = ARCHITECTURE.getRegisters(tid);
     this.machine = ARCHITECTURE.machineState(tid, this.registers);
     this.signalMask = getSignalMask(tid);
-    setSignalMask(tid, 0xffff_ffff_ffff_ffffn);
   }
 
   /** The result of the system call; negative: -errno. */
   call(name: SystemCall, ...args: readonly (bigint | number)[]): bigint {
     const values = args.map(arg => BigInt.asUintN(64, BigInt(arg)));
     const nr = numberOf(name, ARCH);
-    const registers = ARCHITECTURE.atSystemCall(this.registers, this.#instruction, nr, values);
-    this.#hasCalled = true;
+    const file = ARCHITECTURE.atSystemCall(this.registers, this.#instruction, nr, values);
+    const registers = this.#begin(file);
     let entered = false;
     // A SIGSTOP sent from outside cannot be blocked, and an interrupt may still be on its way: dropped,
     // and the call begun again.
@@ -58,6 +66,22 @@ export class RemoteThread {
       entered ||= stop.type === 'syscall-entry';
     }
     throw new UnexecError('PTRACE_FAILED', `thread ${this.tid} does not make system call ${name}`);
+  }
+
+  /** In this order: with its signals blocked the thread is never without its way back, which unblocks them. */
+  #begin(file: RegisterFile): RegisterFile {
+    if (this.#remove === undefined) {
+      const frame = this.#wayBack?.lay(this.machine, this.signalMask);
+      this.#remove = frame?.remove ?? (() => {});
+      this.#stack = frame?.stack;
+      ARCHITECTURE.setRegisters(this.tid, this.#onStack(file));
+      setSignalMask(this.tid, ALL_SIGNALS);
+    }
+    return this.#onStack(file);
+  }
+
+  #onStack(file: RegisterFile): RegisterFile {
+    return this.#stack === undefined ? file : ARCHITECTURE.atStack(file, this.#stack);
   }
 
   #toNextStop(how: number): Stop {
@@ -71,12 +95,16 @@ export class RemoteThread {
     return stop;
   }
 
-  /** Puts registers and signal mask back. */
+  /** Puts registers and signal mask back; it may call again. */
   end(): void {
-    if (this.#hasCalled) this.#toInterruption();
+    const remove = this.#remove;
+    if (remove === undefined) return;
+    this.#remove = undefined;
+    this.#toInterruption();
+    setSignalMask(this.tid, this.signalMask);
     ARCHITECTURE.setRegisters(this.tid, this.registers);
     ARCHITECTURE.afterCalls(this.tid, this.machine);
-    setSignalMask(this.tid, this.signalMask);
+    remove();
   }
 
   /**

@@ -53,7 +53,7 @@ export async function attachedProcess(
     if (readStat(pid)(START_TIME) !== startTime) throw isAnother(pid);
     const reached = await runOnToFreezePoint(tracee, point);
     say('capturing');
-    captured = captureReached(tracee, point, reached, options);
+    captured = captureReached(tracee, point, reached, options, true);
     return {
       image: captured.image,
       reached: reached.point,

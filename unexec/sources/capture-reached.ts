@@ -9,12 +9,18 @@ import { type Captured, capture } from '../linux/capture.ts';
 import type { Tracee } from '../linux/tracee.ts';
 import type { Reached } from './run-to-freeze-point.ts';
 
-/** Everything of the process but its contents. @throws UnexecError as `capture` */
+/**
+ * Everything of the process but its contents.
+ *
+ * @param survives it is to go on even if we are killed meanwhile
+ * @throws UnexecError as `capture`
+ */
 export function captureReached(
   tracee: Tracee,
   point: FreezePoint,
   reached: Reached,
   { dropFds = [], hangupSockets = false }: FreezeOptions,
+  survives: boolean,
 ): Captured {
   return capture(tracee, {
     freezePoint: freezePointText(point),
@@ -23,5 +29,6 @@ export function captureReached(
     drop: new Set(dropFds),
     hangupSockets,
     watchedPaths: reached.watchedPaths,
+    survives,
   });
 }

@@ -57,7 +57,7 @@ export async function startedProgram(program: string, { options, point, say }: O
     const reached = await runToFreezePoint(tracee, point, options.reproducible);
     await tracee.stopAll();
     say('capturing');
-    captured = captureReached(tracee, point, reached, options);
+    captured = captureReached(tracee, point, reached, options, false);
     const { pid } = tracee;
     return {
       image: forCpu?.restrict(captured.image) ?? captured.image,

@@ -6,6 +6,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { closeSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { syscall } from '../../../unexec/linux/libc.ts';
 import { O } from '../../../unexec/linux/open-flags.ts';
@@ -268,6 +269,56 @@ test.serial('unexec that gets SIGTERM while it waits for a freeze point lets the
     t.is(await end, 143, point);
     await program.finish();
   }
+});
+
+/** A process that does sums, and whether they were right when it is told to come to its end. */
+async function steady(t: ExecutionContext): Promise<{ readonly pid: number; finish(): Promise<void> }> {
+  const file = fresh();
+  const program = running(t, [compileFixture('attach/steady.c'), file]);
+  await program.says('ready');
+  return {
+    pid: program.pid,
+    async finish() {
+      writeFileSync(file, '');
+      t.is(await program.ended(), 3);
+      t.is(program.written(), 'ready\n0 wrong, strings as before\n');
+    },
+  };
+}
+
+test.serial(
+  'a process goes on as it was when unexec is killed while a thread makes a call for it',
+  async t => {
+    const program = await steady(t);
+    const dying = fileURLToPath(new URL('../../support/die-while-calling.js', import.meta.url));
+    // Each of the five threads, after the first call and after several.
+    for (let i = 0; i < 10; i++) {
+      const args = [dying, String(program.pid), String(1 + 3 * (i % 2)), String(i >> 1)];
+      const { stdout, stderr, signal } = await run(process.execPath, { args });
+      t.deepEqual([stdout, signal], ['calling\n', 'SIGKILL'], stderr);
+      await sleep(20);
+      t.is(readStatus(program.pid).get('TracerPid'), '0');
+    }
+    await program.finish();
+  },
+);
+
+test.serial('a process goes on as it was when unexec is killed at any moment', async t => {
+  const program = await steady(t);
+  let held = 0;
+  for (let i = 0; i < 25; i++) {
+    const child = spawn(process.execPath, [COMMAND, String(program.pid), fresh()], { stdio: 'ignore' });
+    const end = new Promise<NodeJS.Signals | null>(resolve =>
+      child.on('close', (_, signal) => resolve(signal)),
+    );
+    while (child.exitCode === null && readStatus(program.pid).get('TracerPid') === '0') await sleep(1);
+    await sleep(3 * i);
+    if (readStatus(program.pid).get('TracerPid') !== '0') held++;
+    child.kill('SIGKILL');
+    await end;
+  }
+  t.true(held > 3, `only ${held} were killed while they held the process`);
+  await program.finish();
 });
 
 test.serial(

@@ -71,6 +71,7 @@ export const AARCH64: Architecture = {
   stackPointer: file => read(file).sp,
   firstArgument: file => read(file).x0,
   result: file => read(file).x0,
+  atStack: (file, sp) => write({ ...read(file), sp }),
   atAddress: (file, address) => write({ ...read(file), pc: address }),
   atSystemCall: (file, pc, nr, [x0 = 0n, x1 = 0n, x2 = 0n, x3 = 0n, x4 = 0n, x5 = 0n]) =>
     write({ ...read(file), x0, x1, x2, x3, x4, x5, x8: BigInt(nr), pc }),

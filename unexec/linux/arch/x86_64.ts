@@ -58,6 +58,7 @@ export const X86_64: Architecture = {
   stackPointer: file => read(file).rsp,
   firstArgument: file => read(file).rdi,
   result: file => read(file).rax,
+  atStack: (file, rsp) => write({ ...read(file), rsp }),
   atAddress: (file, address) => write({ ...read(file), rip: address }),
   atSystemCall,
   atFunction,
@@ -134,19 +135,19 @@ function atFunction(
 /** Only the entry needs it: the registers of a call that has been made are those that it returns with. */
 function leaveSystemCall(tid: number, stop: Stop): boolean {
   if (stop.type !== 'syscall-entry') return false;
+  // At once as it is to be: where we are killed now, the thread makes its call by itself. Without a number the kernel
+  // makes none, and leaves rax alone.
   const registers = read(getRegisters(tid));
-  setRegisters(tid, write({ ...registers, orig_rax: NO_SYSTEM_CALL }));
+  const before = write({
+    ...registers,
+    rax: BigInt(stop.nr),
+    rip: registers.rip - SYSCALL_LENGTH,
+    orig_rax: NO_SYSTEM_CALL,
+  });
+  setRegisters(tid, before);
   must('stepped', tid, ptrace(PTRACE.SYSCALL, tid, 0, 0));
   waitpid(tid, WALL);
-  setRegisters(
-    tid,
-    write({
-      ...registers,
-      rax: BigInt(stop.nr),
-      rip: registers.rip - SYSCALL_LENGTH,
-      orig_rax: NO_SYSTEM_CALL,
-    }),
-  );
+  setRegisters(tid, before);
   return true;
 }
 
