@@ -138,7 +138,7 @@ function elsewhere(target: ProcessFacts, own: ProcessFacts | undefined): UnexecE
 export function notPermitted(pid: number, proc: ProcReader = PROC): UnexecError {
   const target = processFacts(pid, proc);
   const own = processFacts(process.pid, proc);
-  if (target === undefined || own === undefined) {
+  if (target === undefined || own === undefined || target.state === 'Z' || target.state === 'X') {
     return new UnexecError('PROCESS_GONE', `process ${pid} has ended`);
   }
   if (target.tracer !== 0) return alreadyTraced(target, proc);
