@@ -9,6 +9,7 @@ import { statSync } from 'node:fs';
 import { viewOf } from '../../formats/struct.ts';
 import type { EpollEntry, FileKind, InotifyWatch } from '../image.ts';
 import type { Context } from './descriptors.ts';
+import { eventfd } from './eventfd.ts';
 import { pathOfHandle } from './file-handles.ts';
 import { type HeldFile, infoOf } from './held-file.ts';
 import { syscall } from './libc.ts';
@@ -43,11 +44,7 @@ const UNKNOWN_STATE: ReadonlyMap<string, string> = new Map([
 export function anonymousFile(file: HeldFile, context: Context): FileKind {
   switch (file.link) {
     case 'anon_inode:[eventfd]':
-      return {
-        type: 'eventfd',
-        count: BigInt(`0x${infoOf(file, 'eventfd-count')?.trim() ?? '0'}`),
-        semaphore: infoOf(file, 'eventfd-semaphore') === '1',
-      };
+      return eventfd(file);
     case 'anon_inode:[eventpoll]':
       return { type: 'epoll', entries: epollEntries(file, context) };
     case 'anon_inode:[timerfd]':
