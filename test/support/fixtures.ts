@@ -14,19 +14,19 @@ import { ROOT } from './sandbox.ts';
 const COMMON = ['-O1', '-g', '-Wall', '-Wno-unused-result', '-pthread', `-I${join(ROOT, 'unexec/runtime')}`];
 
 /** Path of the program made of test/fixtures/`fixture`, `files/pipes.c` for example. */
-export function compileFixture(fixture: string, flags: readonly string[] = []): string {
+export function compileFixture(fixture: string, flags: readonly string[] = [], compiler = 'gcc'): string {
   const source = join(ROOT, 'test/fixtures', fixture);
   const headers = [join(ROOT, 'test/fixtures/fixture.h'), join(ROOT, 'unexec/runtime/unexec.h')];
   const hash = createHash('sha256');
   for (const part of [source, ...headers].map(path => readFileSync(path))) hash.update(part);
-  hash.update([...COMMON, ...flags].join('\0'));
+  hash.update([compiler, ...COMMON, ...flags].join('\0'));
   const directory = join(tmpdir(), `unexec-fixtures-${process.getuid?.()}`);
   mkdirSync(directory, { recursive: true, mode: 0o755 });
   const output = join(directory, `${basename(fixture, '.c')}-${hash.digest('hex').slice(0, 16)}`);
   if (existsSync(output)) return output;
   // Renamed when it is whole: another test process may want the same one at the same time.
   const unfinished = `${output}.${process.pid}`;
-  execFileSync('gcc', [...COMMON, '-o', unfinished, source, ...flags]);
+  execFileSync(compiler, [...COMMON, '-o', unfinished, source, ...flags]);
   renameSync(unfinished, output);
   return output;
 }
