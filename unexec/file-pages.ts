@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { type BackingFile, identifyFile } from './backing-file.ts';
 import { type MemoryReader, PAGE, type PageRange, type Region } from './image.ts';
 import { majorOf, minorOf } from './linux/device-number.ts';
@@ -62,15 +62,10 @@ function regionsByFile(regions: readonly Region[]): Map<string, Region[]> {
 /** For each region of a file the pages that differ from it; nothing where there is no such file (any more). */
 function ownPages(path: string, regions: readonly Region[], memory: MemoryReader): Map<Region, PageRange[]> {
   const own = new Map<Region, PageRange[]>();
-  let fd: number;
-  try {
-    fd = openSync(path, 'r');
-  } catch {
-    return own;
-  }
+  const fd = openRegular(path);
+  if (fd === undefined) return own;
   try {
     const stat = fstatSync(fd, { bigint: true });
-    if (!stat.isFile()) return own;
     const device = `${hex2(majorOf(stat.dev))}:${hex2(minorOf(stat.dev))}`;
     for (const region of regions) {
       const isSame = region.device === device && BigInt(region.inode) === stat.ino;
@@ -81,6 +76,15 @@ function ownPages(path: string, regions: readonly Region[], memory: MemoryReader
     return own;
   } finally {
     closeSync(fd);
+  }
+}
+
+/** A device may do something when it is opened. */
+function openRegular(path: string): number | undefined {
+  try {
+    return statSync(path).isFile() ? openSync(path, 'r') : undefined;
+  } catch {
+    return undefined;
   }
 }
 
