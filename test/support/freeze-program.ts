@@ -16,7 +16,10 @@ export interface Frozen {
   readonly path: string;
   /** What the program wrote before it was frozen, stdout and stderr together. */
   readonly written: string;
-  readonly report: Pick<FreezeReport, 'reached' | 'fileSize' | 'storedBytes' | 'memoryBytes' | 'threads'>;
+  readonly report: Pick<
+    FreezeReport,
+    'reached' | 'fileSize' | 'storedBytes' | 'memoryBytes' | 'threads' | 'pid'
+  >;
 }
 
 /** Freezes `program` into `path`. */

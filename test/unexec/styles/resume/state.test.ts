@@ -30,11 +30,22 @@ test('a program that goes on after the freeze gets each signal once, with its va
   const program = compileFixture('state/signal-storm.c');
   const path = `${freshDirectory()}.frozen`;
   const { report } = await freezeProgram(program, path, { at: 'stop', leaveRunning: true });
+  t.teardown(() => killIfThere(report.pid));
   t.is(report.threads, 3);
   const said = (): string => readFileSync(`${path}.written`, 'utf8');
   for (let tries = 0; tries < 1000 && said() === ''; tries++) await setTimeout(10);
   t.is(said(), 'received 1500, 0 of them wrong\n');
 });
+
+/** A program that lost a signal would wait for ever. */
+function killIfThere(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended.
+  }
+}
+
 test('alternate signal stacks, also one in use', same, 'alternate-stack');
 test('SSE registers and control words', same, 'vectors', { at: 'request' });
 test('the GS base of each thread', same, 'gs-base');
