@@ -5,9 +5,15 @@
  * @module
  */
 import { mkdirSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
+import { NOTHING_LEFT } from '../../unexec/file-pages.ts';
 import { type FreezeOptions, freeze } from '../../unexec/freeze.ts';
+import { parseFreezePoint } from '../../unexec/freeze-point.ts';
+import type { ProcessImage } from '../../unexec/image.ts';
+import { elfCore } from '../../unexec/sources/elf-core.ts';
+import { finishExecutable, storeContents } from '../../unexec/styles/resume.ts';
 import { ARM_SYSROOT, compileArm } from '../support/arm-programs.ts';
 import { runMachine } from '../support/emulated-machine.ts';
 import { sandbox } from '../support/sandbox.ts';
@@ -22,6 +28,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   threads: compileArm(directory, 'cores/threads.c'),
   'threads-static': compileArm(directory, 'cores/threads.c', ['-static']),
   handlers: compileArm(directory, 'arm/handlers.c'),
+  'handlers-static': compileArm(directory, 'arm/handlers.c', ['-static']),
 };
 const NAMES = Object.keys(PROGRAMS);
 
@@ -34,7 +41,8 @@ for name in ${NAMES.join(' ')}; do
   /bin/$name stop vdso > /out/$name.whole & stopped $!; kill -CONT $!; wait $!; echo "status $?" >> /out/$name.whole
   /bin/$name stop vdso > /out/$name.first & stopped $!; kill -ABRT $!; kill -CONT $!; wait $!
 done
-for name in ${NAMES.join(' ')}; do echo "== $name"; cat /out/$name.whole; done`;
+for name in ${NAMES.join(' ')}; do echo "== $name"; cat /out/$name.whole; done
+for what in r v m; do echo "== $what"; uname -$what; done`;
 
 /** What a program says that is not interrupted, by its name. */
 const sections = (output: string): Map<string, string> =>
@@ -105,6 +113,42 @@ for (const [how, options] of VARIANTS) {
     }
   });
 }
+
+/** An image that knows its kernel and where that has the data of its vdso, which a core does not tell. */
+async function imageOfKernel(name: string, target: string): Promise<void> {
+  const { collect, whole } = await first;
+  const said = (what: string): string => (whole.get(what) ?? '').trimEnd();
+  const kernel = { sysname: 'Linux', release: said('r'), version: said('v'), machine: said('m') };
+  const exe = PROGRAMS[name] ?? '';
+  const options = { exe, sysroot: ARM_SYSROOT };
+  const point = parseFreezePoint('auto');
+  const source = await elfCore(join(collect, `core.${name}`), { options, point, say: () => {} });
+  const file = await open(target, 'w+', 0o755);
+  try {
+    const { vdso, origin, regions, ...rest } = source.image;
+    const data = regions.find(({ kind }) => kind === 'vvar');
+    if (vdso === undefined || data === undefined) throw new Error('the core has no vdso');
+    const known = { ...vdso, vvarStart: data.start };
+    const image: ProcessImage = { ...rest, regions, vdso: known, origin: { ...origin, kernel } };
+    const contents = await storeContents(image, file, { left: NOTHING_LEFT, compress: false }, () => {});
+    const features = { vdso: true, mmMap: true, rseq: true, timerIds: true, unmapVdso: true };
+    const plan = { cwd: 'caller', symbols: 'all', features, orStart: undefined, touched: [] } as const;
+    await finishExecutable(image, contents, file, plan);
+  } finally {
+    await file.close();
+    await source.release();
+  }
+}
+
+test("on its own kernel a process for aarch64 has that kernel's vdso where it was", async t => {
+  const { whole } = await first;
+  const target = join(directory, 'known');
+  await imageOfKernel('handlers-static', target);
+  const files = { '/bin/known': target };
+  const { output } = await runMachine({ arch: 'aarch64', files, script: '/bin/known; echo "status $?"' });
+  t.is(output, (whole.get('handlers-static') ?? '').replace(/^before.*\n/, ''));
+  t.regex(output, /vdso as it was/);
+});
 
 test('an emulated CPU for aarch64 that lacks something is refused by name', async t => {
   const machine = { arch: 'aarch64', cpu: 'cortex-a72', files: await images(), script: SECOND_LIFE } as const;
