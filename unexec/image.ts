@@ -99,12 +99,23 @@ export interface Origin {
   /** Its argument vector in the first life. */
   readonly argv: readonly string[];
   readonly pid: number;
+  /** Of its process, where the source tells. */
+  readonly ids?: ProcessIds;
   /** The freeze point as given: `input`, `symbol:main`, … */
   readonly freezePoint: string;
   /** ISO 8601, UTC. */
   readonly frozenAt: string;
   readonly kernel: KernelIdentity;
   readonly cpu: CpuFeatures;
+}
+
+export interface ProcessIds {
+  readonly ppid: number;
+  readonly pgrp: number;
+  readonly sid: number;
+  /** The real ones. */
+  readonly uid: number;
+  readonly gid: number;
 }
 
 /** uname(2). Two machines with the same three strings run the same kernel build, with the same vdso. */
@@ -238,6 +249,8 @@ export interface Thread {
   readonly name: string;
   /** Registers, those of floating point and vectors too. */
   readonly machine: MachineState;
+  /** As they were when the thread was stopped, in the middle of a system call perhaps: for who looks at them. */
+  readonly stood?: MachineState;
   readonly signalMask: bigint;
   readonly altStack: AltStack;
   /** set_tid_address(2): where the kernel stores 0 at the thread's end; 0n if nowhere. */

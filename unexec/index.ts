@@ -24,6 +24,7 @@ export type { Finding, Severity } from '../formats/finding.ts';
 export { CPU_LEVELS, type CpuLevel } from './cpu-features.ts';
 export type * from './diff/model.ts';
 export { type DiffOptions, type DiffSource, diff } from './diff.ts';
+export { type CoreOptions, type CoreReport, dumpCore } from './dump-core.ts';
 export { type Reason, UnexecError, type UnexecErrorFacts } from './errors.ts';
 export {
   type FreezeOptions,

@@ -20,7 +20,7 @@ import { type ManifestFile, manifestFiles } from './manifest-files.ts';
 import type { NormalStart } from './styles/resume/fallback.ts';
 
 /** Types of the notes with owner `unexec`. */
-export const NOTE = { MANIFEST: 1, ZONES: 2, BLOCKS: 3 } as const;
+export const NOTE = { MANIFEST: 1, ZONES: 2, BLOCKS: 3, STATE: 4 } as const;
 
 /** Increased when a reader of an older manifest would misread a newer one. */
 export const MANIFEST_VERSION = 1;

@@ -5,6 +5,8 @@
  * @module
  */
 import {
+  type CoreOptions,
+  dumpCore,
   type FreezeOptions,
   type FrozenFrom,
   freeze,
@@ -19,8 +21,9 @@ import { command, newParser, readWords, type Text } from '../command.ts';
 import { type Context, printJson, progressLine, splitAtDashes, stderrStyle, tellLines } from '../context.ts';
 import { UsageError } from '../errors.ts';
 import { EXIT } from '../exit-codes.ts';
+import { renderCore } from '../freeze/core-report.ts';
 import { helpText } from '../freeze/help.ts';
-import { type Chosen, checkStyle, freezeOptions, STARTING_ONLY } from '../freeze/options.ts';
+import { type Chosen, checkStyle, freezeOptions, NOT_AS_CORE, STARTING_ONLY } from '../freeze/options.ts';
 import { renderPlan, renderSummary, reportJson } from '../freeze/report.ts';
 import { renderRestart, renderRestartDetails, restartJson } from '../freeze/restart-report.ts';
 import { renderShared, renderSharedDetails, sharedJson } from '../freeze/shared-report.ts';
@@ -31,6 +34,14 @@ export interface FreezeRequest {
   readonly from: FrozenFrom;
   readonly target: string;
   readonly options: FreezeOptions;
+}
+
+/** The same with `--as core`. */
+export interface CoreRequest {
+  readonly type: 'core';
+  readonly from: FrozenFrom;
+  readonly target: string;
+  readonly options: CoreOptions;
 }
 
 /** The same with `--style restart`. */
@@ -62,6 +73,8 @@ export const FREEZE = command({
     switch (request.type) {
       case 'freeze':
         return runFreeze(request, context);
+      case 'core':
+        return runCore(request, context);
       case 'restart':
         return runRestart(request, context);
       case 'shared':
@@ -78,7 +91,7 @@ export const FREEZE = command({
 export function parseFreeze(
   argv: readonly string[],
   env: NodeJS.ProcessEnv,
-): FreezeRequest | RestartRequest | SharedRequest | Text {
+): FreezeRequest | CoreRequest | RestartRequest | SharedRequest | Text {
   const { own, args } = splitAtDashes(argv);
   const chosen: Chosen = {};
   const met = new Set<string>();
@@ -94,32 +107,39 @@ export function parseFreeze(
   if (!own.some(word => word === '--pid' || word.startsWith('--pid='))) {
     parser.argument(
       '<running-image>',
-      'a program to be started and frozen: a path, or a name in PATH; or the number of a process that runs; restart: or a Mach-O core; shared: a library',
+      'a program to be started and frozen: a path, or a name in PATH; or the number of a process that runs; or an ELF core; restart: or a Mach-O core; shared: a library',
     );
   }
   parser.argument('<out-binary>', 'the executable to be written');
   for (const option of freezeOptions(chosen, env, met)) parser.addOption(option);
   const text = readWords(parser, own, "the program's own arguments go after --");
   if (text !== undefined) return text;
-  const { style = 'resume', pid, ...options } = chosen;
+  const { style = 'resume', as = 'program', pid, ...options } = chosen;
   checkStyle(style, met);
+  if (as === 'core') checkCore(met);
   const target = parser.args.at(-1) ?? '';
   const program = pid === undefined ? (parser.args[0] ?? '') : String(pid);
   if (style === 'resume' && PID.test(program)) {
     checkRunning(met, args);
-    return { type: 'freeze', from: { pid: Number(program) }, target, options };
+    const type = as === 'core' ? 'core' : 'freeze';
+    return { type, from: { pid: Number(program) }, target, options };
   }
   if (style === 'shared') {
     if (args.length > 0) throw new UsageError('a library has no arguments (--style shared)');
     return { type: 'shared', library: program, target, options };
   }
   return style === 'resume'
-    ? { type: 'freeze', from: program, target, options: { ...options, args } }
+    ? { type: as === 'core' ? 'core' : 'freeze', from: program, target, options: { ...options, args } }
     : { type: 'restart', source: program, target, options: { ...options, args } };
 }
 
 /** A program with such a name is given by its path. */
 const PID = /^[1-9]\d{0,9}$/;
+
+function checkCore(met: ReadonlySet<string>): void {
+  const flag = NOT_AS_CORE.find(flag => met.has(flag));
+  if (flag !== undefined) throw new UsageError(`${flag.split(' ')[0]} is not for --as core`);
+}
 
 function checkRunning(met: ReadonlySet<string>, args: readonly string[]): void {
   const hint = 'a program whose name is a number is given by its path: ./1234';
@@ -155,6 +175,20 @@ async function runFreeze({ from, target, options }: FreezeRequest, context: Cont
     if (report.reached === 'input' && process.stderr.isTTY) process.stderr.write('\n');
     tellLines(renderSummary(report, style));
   }
+  return EXIT.OK;
+}
+
+async function runCore({ from, target, options }: CoreRequest, context: Context): Promise<number> {
+  const { manner, signal } = context;
+  const progress = progressLine(manner);
+  const report = await dumpCore(from, target, {
+    ...options,
+    ...(manner.json ? { stdio: STDIO_WITH_JSON } : {}),
+    signal,
+    onProgress: (done, total) => progress.update(done, total),
+  }).finally(() => progress.end());
+  if (manner.json) printJson({ ok: true, exitCode: 0, ...report });
+  else if (!manner.quiet) tellLines(renderCore(report, stderrStyle()));
   return EXIT.OK;
 }
 

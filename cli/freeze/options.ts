@@ -23,6 +23,7 @@ export type FreezeStyle = 'resume' | 'restart' | 'shared';
 
 interface AllOptions extends FreezeOptions, RestartOptions, SharedOptions {
   readonly style?: FreezeStyle;
+  readonly as?: 'program' | 'core';
   /** The process to be frozen. */
   readonly pid?: number;
 }
@@ -47,6 +48,13 @@ const FREEZE_OPTIONS: readonly FreezeOption[] = [
     description:
       'resume (default): goes on from there; restart: begins again at main, with its state; shared: a library, initialised',
     parse: text => ({ style: oneOf(text, { resume: 'resume', restart: 'restart', shared: 'shared' }) }),
+  },
+  {
+    flags: '--as <what>',
+    description:
+      'what is written: program (default), or core: an ELF core, for debuggers and to be frozen later',
+    only: ['resume'],
+    parse: text => ({ as: oneOf(text, { program: 'program', core: 'core' }) }),
   },
   {
     flags: '--at <point>',
@@ -209,6 +217,19 @@ const FREEZE_OPTIONS: readonly FreezeOption[] = [
     only: ['shared'],
     parse: () => ({ clearRemains: true }),
   },
+];
+
+/** What is about an executable, or about reading a core: of no use for `--as core`. */
+export const NOT_AS_CORE: readonly string[] = [
+  '--cwd <which>',
+  '--symbols <which>',
+  '--train <args>',
+  '--or-start',
+  '--thin',
+  '--compress',
+  '--avoid <features>',
+  '--exe <file>',
+  '--sysroot <directory>',
 ];
 
 /** What says how a program is started, and means nothing for a process that runs. */

@@ -71,8 +71,12 @@ export async function stoppedProgram(command: readonly string[], directory: stri
   return { pid: started.child.pid ?? 0, child: started.child, written: started.written };
 }
 
+/** Without what we have inherited ourselves: a descriptor that leads elsewhere is refused. */
+const ALONE = 'for fd in $(ls /proc/$$/fd); do [ "$fd" -gt 2 ] && eval "exec $fd>&-"; done';
+
 function start(command: readonly string[], cwd: string) {
-  const child = spawn('/bin/sh', ['-c', 'ulimit -c unlimited; exec "$@"', 'sh', ...command], {
+  const script = `ulimit -c unlimited; ${ALONE}; exec "$@"`;
+  const child = spawn('/bin/bash', ['--norc', '-c', script, 'bash', ...command], {
     cwd,
     env: { PATH },
     stdio: ['pipe', 'pipe', 'inherit'],

@@ -11,6 +11,7 @@ import {
   endOf,
   type IntervalTimer,
   type MachineState,
+  type ProcessIds,
   type ProcessImage,
   type Region,
   type SignalAction,
@@ -143,6 +144,7 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
       program: readProcLink(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, ''),
       argv: readProcBytes(`/proc/${pid}/cmdline`).toString().split('\0').slice(0, -1),
       pid,
+      ids: idsOf(pid, status),
       freezePoint: options.freezePoint,
       frozenAt: new Date().toISOString(),
       kernel: kernelIdentity(),
@@ -244,6 +246,19 @@ function captureLayout(pid: number, main: RemoteThread): AddressLayout {
     endData: stat(46),
     startBrk: stat(47),
     brk: main.call('brk', 0),
+  };
+}
+
+/** Real user and group are the first of four numbers; parent, group and session are fields 4 to 6 of stat. */
+function idsOf(pid: number, status: ReadonlyMap<string, string>): ProcessIds {
+  const stat = readStat(pid);
+  const first = (line: string): number => Number.parseInt(status.get(line) ?? '0', 10);
+  return {
+    ppid: Number(stat(4)),
+    pgrp: Number(stat(5)),
+    sid: Number(stat(6)),
+    uid: first('Uid'),
+    gid: first('Gid'),
   };
 }
 

@@ -46,6 +46,7 @@ export function captureThread(
     tid,
     name: readProc(`/proc/${pid}/task/${tid}/comm`).replace(/\n$/, ''),
     machine,
+    stood: remote.machine,
     signalMask: remote.signalMask,
     altStack: readAltStack(remote, memory, scratch),
     clearTid,

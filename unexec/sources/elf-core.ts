@@ -28,6 +28,8 @@ import {
 } from '../image.ts';
 import { refuseRegions } from '../linux/regions.ts';
 import { ARCH, cpuFeatures } from '../linux/this-machine.ts';
+import { NOTE } from '../manifest.ts';
+import { decodeState } from '../process-state.ts';
 import { findZones, type MallocZone, refineRegionKinds } from '../zones.ts';
 import type { Opening, Source } from './source.ts';
 
@@ -50,7 +52,6 @@ const AT_SYSINFO_EHDR = 33;
  *   refusals.
  */
 export async function elfCore(path: string, { options, say }: Opening): Promise<Source> {
-  refuseOptions(path, options);
   say('capturing');
   const stoppedAt = performance.now();
   const open = openElfCore(path);
@@ -63,18 +64,14 @@ export async function elfCore(path: string, { options, say }: Opening): Promise<
     open.close();
   };
   try {
-    const entry = open.auxv.get(AT_ENTRY);
-    if (entry === undefined) {
-      throw new UnexecError('CORE_WITHOUT_AUXV', `the core ${path} has no auxiliary vector (NT_AUXV)`, {
-        path,
-      });
-    }
-    const program = programOf(open, entry, options.exe);
-    files = new HereFiles(options.sysroot, given(program, options.exe));
-    const here = files;
-    const mapped = mappedFiles(open, options.exe, file => here.find(file)?.elf);
+    const state = ownState(open);
+    refuseOptions(path, options, state !== undefined);
     return {
-      image: imageOf(open, mapped, here, program ?? mapped[0]?.path ?? path, entry),
+      image:
+        state ??
+        assembled(open, options, opened => {
+          files = opened;
+        }),
       reached: 'core',
       stoppedAt,
       goesOn: false,
@@ -90,19 +87,42 @@ export async function elfCore(path: string, { options, say }: Opening): Promise<
   }
 }
 
+/** What our own cores say of the process: all of it. */
+function ownState({ core, memory }: OpenElfCore): ProcessImage | undefined {
+  const note = core.notes.find(({ owner, type }) => owner === 'unexec' && type === NOTE.STATE);
+  return note && decodeState(note.desc, memory);
+}
+
+/** Of everybody else's. `opened` gets the files, which stay open as long as the source. */
+function assembled(open: OpenElfCore, options: CoreFiles, opened: (files: HereFiles) => void): ProcessImage {
+  const entry = open.auxv.get(AT_ENTRY);
+  if (entry === undefined) {
+    const { path } = open;
+    throw new UnexecError('CORE_WITHOUT_AUXV', `the core ${path} has no auxiliary vector (NT_AUXV)`, {
+      path,
+    });
+  }
+  const program = programOf(open, entry, options.exe);
+  const files = new HereFiles(options.sysroot, given(program, options.exe));
+  opened(files);
+  const mapped = mappedFiles(open, options.exe, file => files.find(file)?.elf);
+  return imageOf(open, mapped, files, program ?? mapped[0]?.path ?? open.path, entry);
+}
+
 /** What is about starting a program, stopping it, or state that no core has. */
-function refuseOptions(path: string, options: Opening['options']): void {
+function refuseOptions(path: string, options: Opening['options'], saysAll: boolean): void {
   const given: readonly (readonly [string, boolean])[] = [
     ['arguments', (options.args ?? []).length > 0],
     ['at', options.at !== undefined],
     ['env', (options.env ?? []).length > 0 || options.keepEnv === true],
     ['dropFds', (options.dropFds ?? []).length > 0],
     ['hangupSockets', options.hangupSockets === true],
-    ['cwd', options.cwd === 'frozen'],
+    ['cwd', options.cwd === 'frozen' && !saysAll],
     ['leaveRunning', options.leaveRunning === true],
     ['thin', options.thin === true],
     ['orStart', options.orStart === true],
     ['reproducible', options.reproducible === true],
+    ['cpu', options.cpu !== undefined],
   ];
   const names = given.filter(([, is]) => is).map(([name]) => name);
   if (names.length === 0) return;
@@ -189,6 +209,7 @@ function imageOf(
       ...threads.assumptions,
       ...found.assumptions,
       ...(brk === 0n ? [{ what: 'the program break', assumed: 'the end of the program' }] : []),
+      ...(hasSigning(open) ? [{ what: 'keys of pointer authentication', assumed: 'nothing is signed' }] : []),
       ...(open.writer === 'gdb'
         ? [{ what: 'which read-only memory was inaccessible', assumed: 'guards of stacks' }]
         : []),
@@ -196,6 +217,13 @@ function imageOf(
     memory,
   };
 }
+
+const AT_HWCAP = 16;
+/** HWCAP_PACA of asm/hwcap.h (aarch64). */
+const PACA = 1n << 30n;
+
+const hasSigning = ({ arch, auxv }: OpenElfCore): boolean =>
+  arch === 'aarch64' && ((auxv.get(AT_HWCAP) ?? 0n) & PACA) !== 0n;
 
 const STDIO: readonly OpenFile[] = ([0, 1, 2] as const).map(fd => ({
   descriptors: [{ fd, closeOnExec: false }],

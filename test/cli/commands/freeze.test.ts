@@ -197,3 +197,29 @@ test('parseFreeze() gives help with every freeze point and every exit status', t
 test('parseFreeze() gives the version', t => {
   t.deepEqual(parseFreeze(['--version'], env), { type: 'text', text: `${VERSION}\n` });
 });
+
+test('parseFreeze() takes --as core of a program and of a process, without what is about executables', t => {
+  t.like(parseFreeze(['--as', 'core', 'prog', 'out', '--', 'x'], env), {
+    type: 'core',
+    from: 'prog',
+    options: { args: ['x'] },
+  });
+  t.like(parseFreeze(['--as', 'core', '4711', 'out'], env), {
+    type: 'core',
+    from: { pid: 4711 },
+    target: 'out',
+  });
+  t.like(parseFreeze(['--as', 'program', 'prog', 'out'], env), { type: 'freeze' });
+  for (const option of [
+    ['--train', 'x'],
+    ['--thin'],
+    ['--symbols', 'none'],
+    ['--exe', 'x'],
+    ['--or-start'],
+  ]) {
+    t.throws(() => parseFreeze(['--as', 'core', ...option, 'prog', 'out'], env), {
+      instanceOf: UsageError,
+      message: `${option[0]} is not for --as core`,
+    });
+  }
+});
