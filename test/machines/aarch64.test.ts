@@ -97,8 +97,18 @@ const jobs: FreezeJob[] = [
   asking('python', '/usr/bin/python3.11', ['-I', '-S', '-c', PYTHON]),
 ];
 
+/** The machine's CPU has keys, and this process has used them when it is found. */
+const SIGNED: FreezeJob = {
+  name: 'a running process that signs return addresses',
+  program: compileForArm('attach/waits.c', ['-mbranch-protection=standard']),
+  args: ['6'],
+  ownDirectory: false,
+  options: {},
+  attachedAfter: 'ready',
+};
+
 let done: Promise<{ outcomes: readonly JobOutcome[]; directory: string }> | undefined;
-const doneOnce = () => (done ??= onArm(jobs));
+const doneOnce = () => (done ??= onArm([...jobs, SIGNED]));
 
 for (const [i, { name }] of jobs.entries()) {
   test.serial(`aarch64: resume gives back ${name}`, async t => {
@@ -115,3 +125,13 @@ for (const [i, { name }] of jobs.entries()) {
     t.true(whole.status !== null && whole.stdout !== '', 'the program itself must work there');
   });
 }
+
+test.serial('aarch64: a running process that signs return addresses is refused by name', async t => {
+  t.timeout(620_000);
+  const { outcomes } = await doneOnce();
+  const { error = '' } = outcomes[jobs.length] ?? {};
+  t.regex(
+    error,
+    /^CANNOT_BE_KEPT .*for 1 reason\n {2}POINTER_AUTHENTICATION the process signs return addresses/,
+  );
+});
