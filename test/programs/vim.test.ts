@@ -34,12 +34,18 @@ test.serial('vim is frozen with a file that it has changed, and writes it in its
     [path],
     [
       ['modes', null],
-      ['send', 'otyped later\x1b'],
+      ['send', 'o'],
+      ['expect', 'INSERT'],
+      ['pause', 0.3],
+      ['send', 'typed later'],
       ['expect', 'typed later'],
+      ['send', '\x1b'],
+      ['pause', 0.2], // an escape that is followed by a key at once could be that key with Alt
       ['send', ':3s/line/LINE/\r'],
       ['send', 'u'],
       ['send', '1Gyyp'],
       ['resize', [30, 100]],
+      ['pause', 0.3], // it draws anew
       ['send', ':echo &lines &columns\r'],
       ['expect', '30 100'],
       ['send', ':wq\r'],
