@@ -19,7 +19,7 @@ import {
   type Module,
   type Region,
 } from './image.ts';
-import { symbolsNamed } from './module-symbols.ts';
+import { type ModuleSymbol, type SymbolTables, symbolsNamed } from './module-symbols.ts';
 import { findWords } from './word-search.ts';
 
 export interface EnvironmentView {
@@ -40,11 +40,9 @@ const ARGUMENT_NAMES: ReadonlyMap<string, EnvironmentWord['holds']> = new Map([
 
 /** The words to be stored at each start. */
 export function findEnvironment(view: EnvironmentView, atMain: boolean): EnvironmentWord[] {
-  const symbols = view.modules.flatMap(module =>
-    symbolsNamed(module, [...ENVIRONMENT_NAMES, ...ARGUMENT_NAMES.keys()], 'dynamic').filter(
-      ({ type }) => type === STT.STT_OBJECT,
-    ),
-  );
+  const symbols = libcSymbols(view.modules, [...ENVIRONMENT_NAMES, ...ARGUMENT_NAMES.keys()])
+    .map(({ symbol }) => symbol)
+    .filter(({ type }) => type === STT.STT_OBJECT);
   const named = symbols.flatMap(({ name, address }): EnvironmentWord[] => {
     const holds = atMain ? ARGUMENT_NAMES.get(name) : undefined;
     return holds === undefined ? [] : [{ address, holds }];
@@ -56,6 +54,19 @@ export function findEnvironment(view: EnvironmentView, atMain: boolean): Environ
     isWritable(view, address),
   );
   return [...new Map(words.map(word => [word.address, word])).values()];
+}
+
+interface LibcSymbol {
+  readonly module: Module;
+  readonly symbol: ModuleSymbol;
+}
+
+/** What modules export. A static program keeps its libc's symbols to itself, also where it has a table of exports. */
+function libcSymbols(modules: readonly Module[], names: readonly string[]): LibcSymbol[] {
+  const inTables = (module: Module, tables: SymbolTables): LibcSymbol[] =>
+    symbolsNamed(module, names, tables).map(symbol => ({ module, symbol }));
+  const exported = modules.flatMap(module => inTables(module, 'dynamic'));
+  return exported.length > 0 ? exported : modules.slice(0, 1).flatMap(module => inTables(module, 'all'));
 }
 
 /**
@@ -90,7 +101,7 @@ function kernelVector({ layout, memory }: EnvironmentView): bigint {
  * function that starts programs.
  */
 function isLibcs({ regions, modules, memory }: EnvironmentView, variable: bigint, value: bigint): boolean {
-  const libcs = modules.filter(module => symbolsNamed(module, ['__libc_start_main'], 'dynamic').length > 0);
+  const libcs = libcSymbols(modules, ['__libc_start_main']).map(({ module }) => module);
   const data = regions.filter(
     region => region.write && libcs.some(libc => libc.start <= region.start && region.start < libc.end),
   );

@@ -38,6 +38,15 @@ for (const [language, compiler] of [
   });
 }
 
+for (const flags of [['-static'], ['-static-pie']])
+  test(`a program of gcc ${flags.join(' ')} sees what it was started with`, async t => {
+    const program = join(directory, `ask${flags.join('')}`);
+    compileTo(program, ASK, flags, 'gcc');
+    const frozen = await frozenAt(program, ['build'], { at: 'request', env: ['MARKER=of the build'] });
+    const { stdout } = await run(frozen.path, { args: ARGS, env: { MARKER: 'now' } });
+    t.is(stdout, 'life 2 [first argument] [] [--third=\u00fc]\nMARKER=now\ngetenv now\n');
+  });
+
 const PERL = `
 $| = 1;
 my $args = "\\0" x 24;
