@@ -8,6 +8,7 @@ import { statSync } from 'node:fs';
 import { type ElfFile, elfNotes, NT_GNU, PT, readElf, readNotes } from '../formats/elf/index.ts';
 import { FormatError } from '../formats/errors.ts';
 import { FileSource } from './file-source.ts';
+import { type FileTime, fileTime, nanosecondsOf } from './file-time.ts';
 import { PAGE } from './image.ts';
 
 export interface BackingFile {
@@ -27,7 +28,7 @@ export interface BuildIdentity {
 export interface TimeIdentity {
   readonly type: 'time';
   readonly size: number;
-  readonly mtime: { readonly seconds: bigint; readonly nanoseconds: bigint };
+  readonly mtime: FileTime;
 }
 
 /** A stretch of a file, bytes. */
@@ -57,8 +58,9 @@ export function differenceOf({ path, leastSize, knownBy }: BackingFile): string 
     }
     const { size, mtime } = timeIdentity(path);
     if (size !== knownBy.size) return 'is not the file that it was: its size differs';
-    const same = mtime.seconds === knownBy.mtime.seconds && mtime.nanoseconds === knownBy.mtime.nanoseconds;
-    return same ? undefined : 'is not the file that it was: its time of change differs';
+    return nanosecondsOf(mtime) === nanosecondsOf(knownBy.mtime)
+      ? undefined
+      : 'is not the file that it was: its time of change differs';
   } catch (error) {
     return `cannot be read: ${error instanceof Error && 'code' in error ? String(error.code) : String(error)}`;
   }
@@ -103,12 +105,7 @@ const isLoaded = (file: ElfFile, stretch: FileStretch): boolean =>
 
 function timeIdentity(path: string): TimeIdentity {
   const stat = statOf(path);
-  const second = 1_000_000_000n;
-  return {
-    type: 'time',
-    size: Number(stat.size),
-    mtime: { seconds: stat.mtimeNs / second, nanoseconds: stat.mtimeNs % second },
-  };
+  return { type: 'time', size: Number(stat.size), mtime: fileTime(stat.mtimeNs) };
 }
 
 const sizeOf = (path: string): number => Number(statOf(path).size);

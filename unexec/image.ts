@@ -9,6 +9,7 @@
  */
 import type { CpuLevel } from './cpu-features.ts';
 import type { Reason } from './errors.ts';
+import type { FileTime } from './file-time.ts';
 import type { Arch, MachineState, RegisterName } from './machine-state.ts';
 import type { MallocZone } from './zones.ts';
 
@@ -413,7 +414,7 @@ export type FileKind =
       readonly type: 'regular';
       readonly path: string;
       readonly size: number;
-      readonly mtime: { readonly seconds: bigint; readonly nanoseconds: bigint };
+      readonly mtime: FileTime;
       readonly writable: boolean;
     }
   /** Directories, devices, FIFOs: opened again by path. */

@@ -6,6 +6,7 @@
 import { FormatError } from '../formats/errors.ts';
 import type { BackingFile } from './backing-file.ts';
 import type { Left } from './file-pages.ts';
+import { fileTime, nanosecondsOf } from './file-time.ts';
 import type { Fields } from './inspect/fields.ts';
 
 /** By what a file is known again: its build-id, or its size and the time of its last change. */
@@ -15,11 +16,10 @@ export interface ManifestFile {
   readonly leastSize: number;
   /** Hexadecimal, and where in the file it is. */
   readonly buildId?: { readonly value: string; readonly offset: number };
-  /** Bytes; nanoseconds since 1970, decimal. */
+  /** Bytes; nanoseconds since 1970, decimal, negative before. */
   readonly changed?: { readonly size: number; readonly nanoseconds: string };
 }
 
-const SECOND = 1_000_000_000n;
 /** Build-ids are hashes, of 20 bytes mostly. */
 const MOST_ID = 64;
 
@@ -34,7 +34,7 @@ export const manifestFiles = (left: Left): ManifestFile[] =>
     return {
       path,
       leastSize,
-      changed: { size, nanoseconds: `${mtime.seconds * SECOND + mtime.nanoseconds}` },
+      changed: { size, nanoseconds: `${nanosecondsOf(mtime)}` },
     };
   });
 
@@ -55,9 +55,9 @@ export function backingFiles(manifest: Fields): BackingFile[] {
     }
     const changed = file.object('changed');
     const text = changed.text('nanoseconds');
-    if (!/^\d{1,30}$/.test(text)) throw malformed(path, 'changed.nanoseconds', text);
-    const time = BigInt(text);
-    const mtime = { seconds: time / SECOND, nanoseconds: time % SECOND };
+    // Up to the year 5138, which a Date can hold.
+    if (!/^-?\d{1,20}$/.test(text)) throw malformed(path, 'changed.nanoseconds', text);
+    const mtime = fileTime(BigInt(text));
     return { ...common, knownBy: { type: 'time', size: changed.whole('size'), mtime } };
   });
 }

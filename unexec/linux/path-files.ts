@@ -5,6 +5,7 @@
  * @module
  */
 import { closeSync, openSync, readSync, statfsSync, statSync } from 'node:fs';
+import { fileTime } from '../file-time.ts';
 import type { FileKind } from '../image.ts';
 import type { Context } from './descriptors.ts';
 import { majorOf, minorOf } from './device-number.ts';
@@ -35,10 +36,7 @@ export function regularFile(file: HeldFile, context: Context): FileKind {
     type: 'regular',
     path,
     size: Number(file.stat.size),
-    mtime: {
-      seconds: file.stat.mtimeNs / 1_000_000_000n,
-      nanoseconds: file.stat.mtimeNs % 1_000_000_000n,
-    },
+    mtime: fileTime(file.stat.mtimeNs),
     writable: (file.flags & O.ACCMODE) !== O.RDONLY,
   };
 }

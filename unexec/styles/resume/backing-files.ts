@@ -4,12 +4,12 @@
  *
  * @module
  */
-import { viewOf } from '../../../formats/struct.ts';
 import type { BackingFile } from '../../backing-file.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
 import type { DataRef, Slot } from '../../restorer/steps.ts';
 import type { Mapping } from './mappings.ts';
 import { AT_FDCWD, NR, STAT } from './system-calls.ts';
+import { requireUnchanged } from './unchanged-file.ts';
 
 const O_RDONLY_CLOEXEC = 0o2000000;
 
@@ -69,16 +69,5 @@ function openFile(program: RestoreProgram, { path, leastSize, knownBy }: Backing
     program.operation('AT_MOST', `${changed} size differs`, [leastSize, size]);
     return;
   }
-  const expected = new Uint8Array(24);
-  const view = viewOf(expected);
-  view.setBigUint64(0, BigInt(knownBy.size), true);
-  view.setBigInt64(8, knownBy.mtime.seconds, true);
-  view.setBigInt64(16, knownBy.mtime.nanoseconds, true);
-  const wanted = program.data(expected);
-  program.operation('COMPARE', `${changed} size differs`, [{ ...stat, offset: fields.st_size }, wanted, 8]);
-  program.operation('COMPARE', `${changed} time of change differs`, [
-    { ...stat, offset: fields.st_mtim },
-    { ...wanted, offset: 8 },
-    16,
-  ]);
+  requireUnchanged(program, stat, `${path}, which has pages of the image,`, knownBy);
 }

@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { viewOf } from '../../../formats/struct.ts';
 import type { FileKind, OpenFile } from '../../image.ts';
 import type { RestoreProgram } from '../../restorer/program.ts';
 import type { Slot } from '../../restorer/steps.ts';
 import { describe, place, reopenFlags, seek } from './opening.ts';
 import { AT_FDCWD, NR, STAT } from './system-calls.ts';
+import { requireUnchanged } from './unchanged-file.ts';
 
 /** A file that is only read must be the same one: as long, and not changed since. */
 export function regularFile(
@@ -18,22 +18,9 @@ export function regularFile(
 ): void {
   const slot = open(program, file, what.path, what.path);
   if (!what.writable) {
-    const fields = STAT[program.arch];
-    const stat = program.writable(new Uint8Array(fields.size));
-    const expected = new Uint8Array(24);
-    const view = viewOf(expected);
-    view.setBigUint64(0, BigInt(what.size), true);
-    view.setBigInt64(8, what.mtime.seconds, true);
-    view.setBigInt64(16, what.mtime.nanoseconds, true);
-    const wanted = program.data(expected);
+    const stat = program.writable(new Uint8Array(STAT[program.arch].size));
     program.syscall(`look at ${describe(file, what.path)}`, NR.fstat, [slot, stat]);
-    const changed = `${describe(file, what.path)} is not the file that it was: its`;
-    program.operation('COMPARE', `${changed} size differs`, [{ ...stat, offset: fields.st_size }, wanted, 8]);
-    program.operation('COMPARE', `${changed} time of change differs`, [
-      { ...stat, offset: fields.st_mtim },
-      { ...wanted, offset: 8 },
-      16,
-    ]);
+    requireUnchanged(program, stat, describe(file, what.path), what);
   }
   seek(program, file, slot, what.path);
   place(program, file, slot);

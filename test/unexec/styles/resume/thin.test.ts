@@ -144,6 +144,31 @@ test(
   /its build-id differs/,
 );
 
+const MAPS = `
+import mmap, os, signal, sys
+file = open(sys.argv[1], 'rb')
+mapped = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
+os.kill(os.getpid(), signal.SIGSTOP)
+print(len(mapped), len(file.read()))
+`;
+
+test('a file that was last changed before 1970 is known by that time', async t => {
+  const directory = freshDirectory();
+  const data = join(directory, 'data');
+  writeFileSync(data, 'x'.repeat(10_000));
+  utimesSync(data, new Date(-1_000_750), new Date(-1_000_750));
+  const path = `${directory}.frozen`;
+  await freezeProgram('/usr/bin/python3', path, { at: 'stop', thin: true, args: ['-c', MAPS, data] });
+  t.deepEqual(verifyFile(path).findings, []);
+  const unexec = (await inspectFile(path)).images[0]?.unexec;
+  const changed = unexec?.style === 'resume' ? unexec.files.find(file => file.path === data)?.changed : '';
+  t.is(changed, '1969-12-31T23:43:19.250Z');
+  const { stdout, stderr, status } = await run(path);
+  t.deepEqual([stdout, stderr, status], ['10000 10000\n', '', 0]);
+  utimesSync(data, new Date(-1_000_500), new Date(-1_000_500));
+  t.regex((await run(path)).stderr, /its time of change differs\n$/);
+});
+
 test('a copy of the program is known by its build-id, whenever it was made', async t => {
   const { path, program } = await freezeMapper();
   const bytes = readFileSync(program);
