@@ -48,17 +48,43 @@ export function findWords(view: SearchView, value: bigint): bigint[] {
 export function findOwnedLocks(view: SearchView, tids: readonly number[]): Map<number, bigint[]> {
   const found = new Map<number, Set<bigint>>(tids.map(tid => [tid, new Set()]));
   scan(view, (words, address, region) => {
-    for (const [tid, addresses] of found) {
-      if (tid < LEAST_DISTINCT_TID && region.kind !== 'module-data') continue;
-      for (let i = words.indexOf(tid); i >= 0; i = words.indexOf(tid, i + 1)) {
-        if (isWriter(words, i)) addresses.add(address + BigInt(i * 4));
-        if (!isOwner(words, i)) continue;
-        addresses.add(address + BigInt(i * 4));
-        if (locksByTid(words[i + 2] ?? 0)) addresses.add(address + BigInt((i - 2) * 4));
-      }
-    }
+    placesOf(words, found, (tid, i) => {
+      if (tid < LEAST_DISTINCT_TID && region.kind !== 'module-data') return;
+      const addresses = found.get(tid);
+      if (isWriter(words, i)) addresses?.add(address + BigInt(i * 4));
+      if (!isOwner(words, i)) return;
+      addresses?.add(address + BigInt(i * 4));
+      if (locksByTid(words[i + 2] ?? 0)) addresses?.add(address + BigInt((i - 2) * 4));
+    });
   });
   return new Map([...found].map(([tid, addresses]) => [tid, [...addresses]]));
+}
+
+/** So many values are sought one after the other, by indexOf, in the time of one look at every word. */
+const FEW = 8;
+
+/** Calls with each word that has one of these values, and its index. */
+function placesOf(
+  words: Int32Array,
+  values: ReadonlyMap<number, unknown>,
+  found: (value: number, index: number) => void,
+): void {
+  if (values.size <= FEW) {
+    for (const value of values.keys()) {
+      for (let i = words.indexOf(value); i >= 0; i = words.indexOf(value, i + 1)) found(value, i);
+    }
+    return;
+  }
+  let least = Number.POSITIVE_INFINITY;
+  let greatest = Number.NEGATIVE_INFINITY;
+  for (const value of values.keys()) {
+    least = Math.min(least, value);
+    greatest = Math.max(greatest, value);
+  }
+  for (let i = 0; i < words.length; i++) {
+    const value = words[i] ?? 0;
+    if (value >= least && value <= greatest && values.has(value)) found(value, i);
+  }
 }
 
 const LEAST_DISTINCT_TID = 2048;

@@ -230,3 +230,14 @@ for (const before of [4, 8, 12, 16, 20, 24]) {
     t.deepEqual(findOwnedLocks(view, [TID]).get(TID), aligned ? [at + 8n] : []);
   });
 }
+
+test('findOwnedLocks() finds the mutexes of a thousand threads as it finds those of a few', t => {
+  const tids = Array.from({ length: 1000 }, (_, i) => TID + 3 * i);
+  const words = tids.flatMap((tid, i) => mutex(BASE + BigInt(i * 64), [1, 1, tid, 1, RECURSIVE]));
+  const view = viewOf32([regionOf(BASE, 20)], words);
+  const all = findOwnedLocks(view, tids);
+  t.deepEqual(all, new Map(tids.map((tid, i) => [tid, [BASE + BigInt(i * 64 + 8)]])));
+  for (const few of [tids.slice(0, 3), tids.slice(-1)]) {
+    t.deepEqual(findOwnedLocks(view, few), new Map([...all].filter(([tid]) => few.includes(tid))));
+  }
+});

@@ -62,7 +62,9 @@ export function glibcThreads(
   const tidField = at.get(NAMES.tid);
   if (tidField === undefined) return undefined;
   const tidOffset = offsetOfField(memory, tidField);
-  const structures = pthreads(at, memory);
+  const structures = new Map(
+    pthreads(at, memory).map(pthread => [memory.word32(pthread + tidOffset), pthread]),
+  );
   const sizeAt = at.get(NAMES.sizeofPthread);
   const size = sizeAt === undefined ? undefined : BigInt(memory.word32(sizeAt));
   // x86-64: the thread pointer is the structure's address; aarch64: its end.
@@ -71,9 +73,8 @@ export function glibcThreads(
 
   return {
     of(tid, threadPointer) {
-      const holdsTid = (pthread: bigint): boolean => memory.word32(pthread + tidOffset) === tid;
-      const pthread = threadPointer === undefined ? structures.find(holdsTid) : threadPointer - above;
-      if (pthread === undefined || !holdsTid(pthread)) return undefined;
+      const pthread = threadPointer === undefined ? structures.get(tid) : threadPointer - above;
+      if (pthread === undefined || memory.word32(pthread + tidOffset) !== tid) return undefined;
       const clearTid = pthread + tidOffset;
       // pid_ununsed, robust_prev and robust_head follow the tid.
       const head = clearTid + 16n;

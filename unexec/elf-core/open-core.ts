@@ -20,6 +20,7 @@ import { UnexecError } from '../errors.ts';
 import { type FileSource, openRegularFile } from '../file-source.ts';
 import type { Arch } from '../image.ts';
 import { type MemoryStretch, StretchMemory } from '../sources/stretch-memory.ts';
+import { requirePossible } from './possible.ts';
 
 export interface OpenElfCore {
   readonly path: string;
@@ -81,21 +82,17 @@ export function isElfCore(path: string): boolean {
 /**
  * Opens a core, until `close`.
  *
- * @throws UnexecError `FILE_UNREADABLE`, `CORE_TRUNCATED`, `CORE_WITHOUT_THREADS`; FormatError for a malformed file
+ * @throws UnexecError `FILE_UNREADABLE`, `CORE_TRUNCATED`, `CORE_WITHOUT_THREADS`, `CORE_IMPOSSIBLE`; FormatError for a malformed file
  */
 export function openElfCore(path: string): OpenElfCore {
   const source = openRegularFile(path);
   try {
     const core = parse(source, path);
     if (core.threads.length === 0) {
-      throw new UnexecError(
-        'CORE_WITHOUT_THREADS',
-        `the core ${path} has no thread (NT_PRSTATUS), expected one or more`,
-        {
-          path,
-        },
-      );
+      const message = `the core ${path} has no thread (NT_PRSTATUS), expected one or more`;
+      throw new UnexecError('CORE_WITHOUT_THREADS', message, { path });
     }
+    requirePossible(core, path);
     return {
       path,
       core,

@@ -12,6 +12,7 @@ import type { MemoryStretch } from '../sources/stretch-memory.ts';
 import type { HereFile, HereFiles } from './files.ts';
 import type { MappedFile } from './mapped-files.ts';
 import type { OpenElfCore } from './open-core.ts';
+import { VSYSCALL } from './possible.ts';
 
 export interface CoreRegions {
   readonly regions: readonly Region[];
@@ -44,7 +45,6 @@ interface Piece {
 
 /** 16 bytes on the stack. */
 const AT_RANDOM = 25;
-const VSYSCALL = 0xffff_ffff_ff60_0000n;
 /** The kernel maps at most this much for its data, right before the vdso. */
 const VVAR_PAGES = 16;
 
@@ -64,6 +64,7 @@ export function coreRegions(
   const refusals: Reason[] = [];
   const assumptions: Assumption[] = [];
   const told = new Set<string>();
+  const leavesUntouched = open.writer === 'kernel' && hasPrivateMemory(open);
   let fromFiles = 0;
   let untouched = 0;
   for (const piece of pieces) {
@@ -74,7 +75,7 @@ export function coreRegions(
     const missing = region.size - piece.present;
     if (missing === 0 || isKernels(region)) continue;
     const here = piece.file && files.find(piece.file.path);
-    if (piece.file === undefined && region.read && open.writer === 'kernel' && hasPrivateMemory(open)) {
+    if (piece.file === undefined && region.read && leavesUntouched) {
       untouched += missing;
       continue;
     }
@@ -114,7 +115,11 @@ function segmentPieces({ core }: OpenElfCore, mapped: readonly MappedFile[]): Pi
     const end = address + BigInt(size);
     while ((mapped[first]?.end ?? end) <= address) first++;
     const within: MappedFile[] = [];
-    for (let i = first; (mapped[i]?.start ?? end) < end; i++) within.push(...mapped.slice(i, i + 1));
+    for (let i = first; ; i++) {
+      const file = mapped[i];
+      if (file === undefined || file.start >= end) break;
+      within.push(file);
+    }
     const cuts = [...within.flatMap(file => [file.start, file.end]), end]
       .filter(cut => cut > address && cut <= end)
       .sort((a, b) => (a < b ? -1 : 1));

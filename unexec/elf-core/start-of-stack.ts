@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { type ElfCoreMemory, PF } from '../../formats/elf/index.ts';
 import type { CoreReader, OpenElfCore } from './open-core.ts';
 
 export interface StartOfStack {
@@ -13,7 +14,13 @@ export interface StartOfStack {
   readonly argv: readonly string[];
 }
 
+const AT_RANDOM = 25;
+/** The kernel's has 736 bytes at the most (AT_VECTOR_SIZE). */
+const LONGEST_AUXV = 4096;
 const CHUNK = 1 << 20;
+/** Bytes that are searched for the vector: of one segment, and of all. */
+const MOST_OF_ONE = 64 << 20;
+const MOST_SEARCHED = 256 << 20;
 const MOST_WORDS = 1n << 20n;
 /** Three quarters of the largest stack (MAX_ARG_STRLEN and execve(2)). */
 const MOST_BYTES = 6 << 20;
@@ -38,20 +45,32 @@ export function startOfStack(open: OpenElfCore): StartOfStack {
 }
 
 /** Address of the vector on the stack: the same bytes, in writable memory. */
-function findAuxv({ core, memory }: OpenElfCore): bigint | undefined {
-  if (core.auxv === undefined || core.auxv.length < 32) return undefined;
-  const wanted = Buffer.from(core.auxv);
-  // Stacks are high up, and the process's own is the highest.
-  for (const { address, size, flags } of core.memory.toReversed()) {
-    if ((flags & 2) === 0 || size < wanted.length) continue;
-    const start = Math.max(0, size - 64 * CHUNK);
-    for (let at = start; at < size; at += CHUNK - wanted.length) {
+function findAuxv(open: OpenElfCore): bigint | undefined {
+  const { core, memory } = open;
+  const vector = core.auxv;
+  if (vector === undefined || vector.length < 32 || vector.length > LONGEST_AUXV) return undefined;
+  let left = MOST_SEARCHED;
+  for (const { address, contents } of likelyFirst(open)) {
+    const size = contents.size;
+    const start = Math.max(0, size - MOST_OF_ONE);
+    for (let at = start; at + vector.length <= size; at += CHUNK - vector.length) {
+      if (left <= 0) return undefined;
       const chunk = Buffer.from(memory.bytes(address + BigInt(at), Math.min(CHUNK, size - at)));
-      const found = chunk.indexOf(wanted);
+      const found = chunk.indexOf(vector);
       if (found >= 0) return address + BigInt(at + found);
+      left -= chunk.length;
     }
   }
   return undefined;
+}
+
+/** What is writable: what has the 16 random bytes of the stack, then from above, where stacks are. */
+function likelyFirst({ core, auxv }: OpenElfCore): ElfCoreMemory[] {
+  const random = auxv.get(AT_RANDOM) ?? 0n;
+  const writable = core.memory.filter(({ flags }) => (flags & PF.PF_W) !== 0);
+  const isStack = ({ address, size }: ElfCoreMemory): boolean =>
+    address <= random && random < address + BigInt(size);
+  return [...writable.filter(isStack), ...writable.toReversed().filter(memory => !isStack(memory))];
 }
 
 /** The strings of a vector, as far as its structure is one: arguments take 6 MiB at most. */

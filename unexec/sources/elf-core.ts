@@ -47,8 +47,8 @@ const AT_ENTRY = 9;
 const AT_SYSINFO_EHDR = 33;
 
 /**
- * @throws UnexecError `NOT_FOR_A_CORE`, `CORE_TRUNCATED`, `CORE_WITHOUT_THREADS`, `CORE_WITHOUT_AUXV`, `EXECUTABLE_NEEDED`,
- *   `CORE_FILE_DIFFERS`, `CORE_FILE_MISSING`; FormatError for a malformed file. What cannot be kept is in the image's
+ * @throws UnexecError `NOT_FOR_A_CORE`, `CORE_TRUNCATED`, `CORE_IMPOSSIBLE`, `CORE_WITHOUT_THREADS`, `CORE_WITHOUT_AUXV`,
+ *   `EXECUTABLE_NEEDED`, `CORE_FILE_DIFFERS`, `CORE_FILE_MISSING`; FormatError for a malformed file. What cannot be kept is in the image's
  *   refusals.
  */
 export async function elfCore(path: string, { options, say }: Opening): Promise<Source> {
