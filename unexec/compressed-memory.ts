@@ -26,6 +26,7 @@ export const COMPRESSED_SECTION = '.unexec.lz4';
 const record = struct({ address: u64, size: u64, offset: u64, length: u64 });
 /** No writer of ours makes larger ones. */
 const LARGEST = 1n << 20n;
+const ADDRESS_END = 1n << 64n;
 
 /** The description of a note of type `NOTE.BLOCKS`. */
 export function encodeBlocks(blocks: readonly CompressedBlock[]): Uint8Array {
@@ -37,24 +38,36 @@ export function encodeBlocks(blocks: readonly CompressedBlock[]): Uint8Array {
   return bytes;
 }
 
-/** The blocks of a file that unexec wrote, by address; none of one that is not compressed. */
+/**
+ * The blocks of a file that unexec wrote, by address; none of one that is not compressed. None shares bytes of the file
+ * with another one: so what they hold is at most 255 times the file.
+ *
+ * @throws FormatError `BLOCKS_MALFORMED`
+ */
 export function compressedBlocks(file: ElfFile): CompressedBlock[] {
   const note = elfNotes(file).find(({ owner, type }) => owner === 'unexec' && type === NOTE.BLOCKS);
   if (note === undefined) return [];
+  const { length: noteSize } = note.desc;
+  if (noteSize % record.size !== 0) {
+    const message = `blocks: their note has ${noteSize} bytes, expected a multiple of ${record.size}`;
+    throw new FormatError('BLOCKS_MALFORMED', message, { value: noteSize });
+  }
   const view = viewOf(note.desc);
   const fileSize = BigInt(file.source?.size ?? 0);
   const blocks: CompressedBlock[] = [];
-  let end = 0n;
-  for (let at = 0; at + record.size <= note.desc.length; at += record.size) {
+  let memoryEnd = 0n;
+  let fileEnd = 0n;
+  for (let at = 0; at < noteSize; at += record.size) {
     const { address, size, offset, length } = record.read(view, at, true);
-    const isSound =
-      address >= end && size > 0n && size <= LARGEST && length <= size && offset + length <= fileSize;
-    if (!isSound) {
+    const inMemory = address >= memoryEnd && address + size <= ADDRESS_END && size > 0n && size <= LARGEST;
+    const inFile = offset >= fileEnd && offset + length <= fileSize && length > 0n && length <= size;
+    if (!inMemory || !inFile) {
       const found = `0x${address.toString(16)} with ${size} bytes, ${length} of the file at ${offset}`;
       const message = `blocks: number ${at / record.size} is ${found}, expected it behind the one before, of at most ${LARGEST} bytes and within the file`;
       throw new FormatError('BLOCKS_MALFORMED', message, { value: address });
     }
-    end = address + size;
+    memoryEnd = address + size;
+    fileEnd = offset + length;
     blocks.push({ address, size: Number(size), offset: Number(offset), length: Number(length) });
   }
   return blocks;
@@ -123,13 +136,25 @@ export class StretchSource implements ByteSource {
   #blockAt(offset: number) {
     const kept = this.#kept;
     if (kept !== undefined && offset >= kept.at && offset < kept.at + kept.bytes.length) return kept;
-    const block = this.#blocks.findLast(({ at }) => at <= offset);
+    const block = this.#blocks[this.#indexOf(offset)];
     this.#kept = block && { at: block.at, bytes: readBlock(this.#source, block) };
     return this.#kept;
   }
 
+  /** Of the last block that begins at `offset` or before. */
+  #indexOf(offset: number): number {
+    let low = 0;
+    let high = this.#blocks.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#blocks[middle]?.at ?? offset) <= offset) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+
   /** Where in the file the block is that holds the byte at `offset`. */
   fileOffsetOf(offset: number): number {
-    return this.#blocks.findLast(({ at }) => at <= offset)?.offset ?? 0;
+    return this.#blocks[this.#indexOf(offset)]?.offset ?? 0;
   }
 }

@@ -6,10 +6,11 @@
  *
  * @module
  */
-import { type ByteSource, describeFile, type Part } from '../../formats/describe/index.ts';
+import { type ByteSource, describeFile, type MemoryPart, type Part } from '../../formats/describe/index.ts';
 import { readElf } from '../../formats/elf/index.ts';
 import {
   COMPRESSED_SECTION,
+  type CompressedStretch,
   compressedBlocks,
   compressedStretches,
   StretchSource,
@@ -69,25 +70,31 @@ function* searched(source: FileSource): Iterable<{ from: ByteSource; stretch: St
   const plain = blocks.length === 0 ? parts : parts.filter(({ name }) => name !== COMPRESSED_SECTION);
   for (const stretch of stretchesOf(plain)) yield { from: source, stretch };
   const memory = images.flatMap(image => image.memory);
+  let first = 0;
   for (const compressed of compressedStretches(blocks)) {
-    const { address, size } = compressed;
-    const end = address + BigInt(size);
-    const there = memory.filter(part => part.address < end && address < part.address + BigInt(part.size));
-    // Offsets are those within the stretch.
-    const within = there.map(({ name, kind, address: start, size: length, protection }): Part => {
-      const offset = Math.max(0, Number(start - address));
-      const last = Math.min(size, Number(start - address) + length);
-      return {
-        kind,
-        name,
-        offset,
-        size: last - offset,
-        address: address + BigInt(offset),
-        protection,
-        ...NOWHERE,
-      };
-    });
-    yield { from: new StretchSource(source, compressed), stretch: { parts: within, offset: 0, size } };
+    const endOf = (part: MemoryPart | undefined): bigint => (part ? part.address + BigInt(part.size) : 0n);
+    // Both are in the order of addresses.
+    while (first < memory.length && endOf(memory[first]) <= compressed.address) first++;
+    const parts = [...partsWithin(compressed, memory, first)];
+    const stretch = { parts, offset: 0, size: compressed.size };
+    yield { from: new StretchSource(source, compressed), stretch };
+  }
+}
+
+/** The parts of the memory that a stretch has bytes of, from one on; offsets are those within the stretch. */
+function* partsWithin(
+  { address, size }: CompressedStretch,
+  memory: readonly MemoryPart[],
+  first: number,
+): Iterable<Part> {
+  for (let i = first; i < memory.length; i++) {
+    const part = memory[i];
+    if (part === undefined || part.address >= address + BigInt(size)) return;
+    const { name, kind, protection } = part;
+    const offset = Math.max(0, Number(part.address - address));
+    const end = Math.min(size, Number(part.address - address) + part.size);
+    const start = address + BigInt(offset);
+    yield { kind, name, offset, size: end - offset, address: start, protection, ...NOWHERE };
   }
 }
 
