@@ -73,12 +73,21 @@ export function compressedBlocks(file: ElfFile): CompressedBlock[] {
   return blocks;
 }
 
-/** What a block holds. @throws FormatError `LZ4_CORRUPT` */
-export function readBlock(source: ByteSource, { size, offset, length }: CompressedBlock): Uint8Array {
+/** What a block holds. @throws FormatError `LZ4_CORRUPT`, with the address of the memory */
+export function readBlock(
+  source: ByteSource,
+  { address, size, offset, length }: CompressedBlock,
+): Uint8Array {
   const packed = source.read(offset, length);
   if (length === size) return packed;
   const bytes = new Uint8Array(size);
-  decompressLz4(packed, bytes);
+  try {
+    decompressLz4(packed, bytes);
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    const message = `memory at 0x${address.toString(16)}: ${error.message} (the block is at 0x${offset.toString(16)} of the file)`;
+    throw new FormatError(error.code, message, { offset, value: address });
+  }
   return bytes;
 }
 

@@ -164,7 +164,7 @@ function blockFaults(file: ElfFile): string[] {
       return [];
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
-      return [`the memory at 0x${block.address.toString(16)}: ${error.message}`];
+      return [error.message];
     }
   });
 }

@@ -59,6 +59,14 @@ const named = (path: string, error: unknown): unknown =>
     ? new UnexecError(error.code, `${path}: ${error.message}`, { path, cause: error })
     : error;
 
+function naming<T>(path: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw named(path, error);
+  }
+}
+
 function sideOf(path: string, source: ByteSource, close: Side['close']): Side {
   const { images, parts, size } = describeFile(source);
   const [image] = images;
@@ -79,7 +87,8 @@ function sideOf(path: string, source: ByteSource, close: Side['close']): Side {
   const manifest = notes?.manifest;
   const isProcess = elf !== undefined && manifest?.text('style') === 'resume';
   const regions = isProcess ? frozenAreas(manifest) : partsInMemory(image);
-  const memory = memoryOf(image, source, isProcess ? compressedStretches(compressedBlocks(elf)) : []);
+  const compressed = isProcess ? compressedStretches(compressedBlocks(elf)) : [];
+  const memory = memoryOf(path, image, source, compressed);
   const vector = isProcess ? findAuxv(regions, memory) : undefined;
   return {
     told: {
@@ -89,13 +98,7 @@ function sideOf(path: string, source: ByteSource, close: Side['close']): Side {
     arch,
     areas: splitStack(regions, vector),
     memory,
-    symbols: () => {
-      try {
-        return symbolsOf(image);
-      } catch (error) {
-        throw named(path, error);
-      }
-    },
+    symbols: () => naming(path, () => symbolsOf(image)),
     facts: isProcess ? frozenFacts(manifest, vector, memory) : {},
     manifest,
     steps: isProcess ? stepsOf(elf, manifest) : undefined,
@@ -121,6 +124,7 @@ const partsInMemory = (image: ImageDescription): Area[] =>
   }));
 
 function memoryOf(
+  path: string,
   image: ImageDescription,
   source: ByteSource,
   compressed: readonly CompressedStretch[],
@@ -140,7 +144,7 @@ function memoryOf(
       size: stretch.size,
       ...{ name: '', inode: 0, read: true, write: false, execute: false, shared: false },
       stored: stretch.size,
-      fill: (into, bytes) => bytes.set(memory.read(into, bytes.length)),
+      fill: (into, bytes) => bytes.set(naming(path, () => memory.read(into, bytes.length))),
     };
   });
   const stretches = [...plain.map(stretchOf), ...packed];

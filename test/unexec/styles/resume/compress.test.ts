@@ -120,7 +120,16 @@ test('a block that is damaged is named by verify and at the start, and nothing g
     findings.map(({ code }) => code),
     ['UNEXEC_IMAGE'],
   );
-  t.true(findings[0]?.message.includes(`0x${block.address.toString(16)}`));
+  const place = `memory at 0x${block.address.toString(16)}: `;
+  t.true(findings[0]?.message.includes(place));
+  for (const reads of [diff(await compressed, path), diff(path, await compressed), findSecrets(path)]) {
+    const error = await t.throwsAsync(reads, { code: 'LZ4_CORRUPT' });
+    t.true(error?.message.includes(place));
+  }
+  await t.throwsAsync(diff(path, await compressed), {
+    instanceOf: UnexecError,
+    message: /\.damaged: memory at/,
+  });
   const { stderr, stdout, status } = await run(path);
   t.deepEqual([stdout, status], ['', 125]);
   t.regex(stderr, /^unexec: cannot resume \/usr\/bin\/perl: damaged contents of [^\n]+\n$/);
