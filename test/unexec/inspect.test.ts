@@ -76,10 +76,8 @@ test('inspectFile() tells every byte of a frozen process once: stored, zero, or 
 });
 
 test('inspectFile() tells files that are mapped again as shared with them', async t => {
-  const file = inSandbox('mapped');
-  const args = [file];
   const { path } = await freezeProgram(compileFixture('files/shared-file.c'), inSandbox('shared-file'), {
-    args,
+    args: [directory],
     at: 'stop',
   });
   const told = unexecOf(path, 'resume');
