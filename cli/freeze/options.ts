@@ -219,12 +219,13 @@ const FREEZE_OPTIONS: readonly FreezeOption[] = [
   },
 ];
 
-/** What is about an executable, or about reading a core: of no use for `--as core`. */
+/** What is about an image, or about reading a core: of no use for `--as core`. */
 export const NOT_AS_CORE: readonly string[] = [
   '--cwd <which>',
   '--symbols <which>',
   '--train <args>',
   '--or-start',
+  '--reproducible',
   '--thin',
   '--compress',
   '--avoid <features>',

@@ -216,6 +216,7 @@ test('parseFreeze() takes --as core of a program and of a process, without what 
     ['--symbols', 'none'],
     ['--exe', 'x'],
     ['--or-start'],
+    ['--reproducible'],
   ]) {
     t.throws(() => parseFreeze(['--as', 'core', ...option, 'prog', 'out'], env), {
       instanceOf: UsageError,

@@ -4,14 +4,17 @@ import { join } from 'node:path';
 import test from 'ava';
 import { ROOT } from '../../support/sandbox.ts';
 
-const sources = join(ROOT, 'unexec/linux');
+/** Where processes, and cores of them, are looked at. */
+const SOURCES = ['linux', 'sources', 'elf-core'].map(name => join(ROOT, 'unexec', name));
 
 /** Codes of reasons: `code: 'X'` in a reason, `refuse(file, 'X', …)` of a descriptor. */
 function codesOfSources(): string[] {
   const codes = new Set<string>();
-  for (const path of readdirSync(sources, { recursive: true, encoding: 'utf8' })) {
-    if (!path.endsWith('.ts')) continue;
-    const text = readFileSync(join(sources, path), 'utf8');
+  const paths = SOURCES.flatMap(at =>
+    readdirSync(at, { recursive: true, encoding: 'utf8' }).map(path => join(at, path)),
+  );
+  for (const path of paths.filter(path => path.endsWith('.ts'))) {
+    const text = readFileSync(path, 'utf8');
     for (const [, code = ''] of text.matchAll(/(?:\bcode: |\brefuse\(\s*file,\s*)'([A-Z0-9_]+)'/g))
       codes.add(code);
   }
