@@ -16,6 +16,7 @@ import type { RestoreProgram } from '../../restorer/program.ts';
 import type { Slot } from '../../restorer/steps.ts';
 import type { TouchedPages } from '../../touched-pages.ts';
 import { isStored, mergeRanges, type StoredSpan } from './contents.ts';
+import { readContents } from './read-contents.ts';
 import { NR } from './system-calls.ts';
 
 export const BLOCK = 2 << 20;
@@ -167,8 +168,8 @@ function readRun(
   let from: bigint | undefined;
   const flush = (to: bigint): void => {
     if (from === undefined) return;
-    const offset = span.fileOffset + Number(from - span.address);
-    program.syscall('read a block', NR.pread64, [self, from, to - from, offset]);
+    const fileOffset = span.fileOffset + Number(from - span.address);
+    readContents(program, 'read a block', { address: from, size: Number(to - from), fileOffset }, self);
     from = undefined;
   };
   for (let at = start; at < end; at = blockOf(at) + BLOCK_BIG) {

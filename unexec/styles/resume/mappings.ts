@@ -13,6 +13,7 @@ import type { Slot } from '../../restorer/steps.ts';
 import { backingFileSteps } from './backing-files.ts';
 import { type Blocks, cutAtBlocks, type Stretch } from './bulk.ts';
 import { isStored, mergeRanges, type StoredObject, type StoredSpan } from './contents.ts';
+import { type Piece, readContents } from './read-contents.ts';
 import { NR } from './system-calls.ts';
 
 const PROT = { READ: 1, WRITE: 2, EXEC: 4, BTI: 0x10 } as const;
@@ -27,8 +28,6 @@ const MAP = {
 } as const;
 /** Within a span, zero pages up to this many stay a hole of the file rather than a mapping of their own. */
 const HOLE_PAGES = 512;
-/** One pread(2) reads at most this much (MAX_RW_COUNT is a page less than 2 GiB). */
-const READ_LIMIT = 1 << 30;
 
 /** One mmap(2) of the restore program. */
 export interface Mapping {
@@ -142,13 +141,6 @@ function mapStretch(region: Region, stretch: Extent, spans: readonly StoredSpan[
   ];
 }
 
-/** Memory that has its contents in the image's file. */
-export interface Piece {
-  readonly address: bigint;
-  readonly size: number;
-  readonly fileOffset: number;
-}
-
 /** The parts of a span with contents that lie within a stretch; zero pages between them up to `gap` count. */
 export function filePieces(span: StoredSpan, stretch: Extent, gap: number): Piece[] {
   const first = Math.max(0, Number(stretch.start - span.address) / PAGE);
@@ -222,22 +214,11 @@ export function fillRegion(
     program.syscall(`protect ${nameOfRegion(region)}`, NR.mprotect, [region.start, region.size, protection]);
   };
   protect(PROT.READ | PROT.WRITE);
-  for (const piece of pieces) readPiece(program, region, piece, self);
+  for (const piece of pieces) readContents(program, `read ${nameOfRegion(region)}`, piece, self);
   if (region.execute) {
     for (const { address, size } of pieces) program.operation('SYNC_CODE', 'code', [address, size]);
   }
   protect(protectionOf(region));
-}
-
-function readPiece(program: RestoreProgram, region: Region, piece: Piece, self: Slot): void {
-  for (let at = 0; at < piece.size; at += READ_LIMIT) {
-    program.syscall(`read ${nameOfRegion(region)}`, NR.pread64, [
-      self,
-      piece.address + BigInt(at),
-      Math.min(READ_LIMIT, piece.size - at),
-      piece.fileOffset + at,
-    ]);
-  }
 }
 
 /** Shared memory: objects are made by `files.ts`, and mapped from the slot of each. */

@@ -218,6 +218,19 @@ test('blockSteps() reads what is stored, near pages with one call, and cuts at t
   t.deepEqual(say(program, NR.pread64), ['3+7', '15+1', `${BLOCK_PAGES - 2}+2`, `${2 * BLOCK_PAGES}+2`]);
 });
 
+test('blockSteps() reads more than one call can with several', t => {
+  const size = 1300; // blocks, 2.5 GiB
+  const region = regionOf(BASE, size * BLOCK_PAGES);
+  const program = new RestoreProgram('x86_64');
+  const blocks = new Set(Array.from({ length: size }, (_, i) => BASE + BigInt(i) * BLOCK_BIG));
+  blockSteps(program, blocks, [spanOf(region, [{ first: 0, count: region.size / PAGE }])], program.slot());
+  const GIB = (1 << 30) / PAGE;
+  const last = size * BLOCK_PAGES - 2 * GIB;
+  t.deepEqual(say(program, NR.pread64), [`0+${GIB}`, `${GIB}+${GIB}`, `${2 * GIB}+${last}`]);
+  const offsets = program.steps.filter(({ nr }) => nr === NR.pread64).map(({ args }) => args[3]);
+  t.deepEqual(offsets, [0, 1 << 30, 2 * 2 ** 30]);
+});
+
 test('trimSteps() unmaps the parts of blocks that no region has', t => {
   const program = new RestoreProgram('x86_64');
   const regions = [regionOf(BASE - 10n * PAGE_BIG, 13), regionOf(BASE + 8n * PAGE_BIG, 600)];
