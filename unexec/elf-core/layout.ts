@@ -7,7 +7,7 @@
 import { type ElfFile, PF, PT } from '../../formats/elf/index.ts';
 import { type AddressLayout, endOf, type Module, PAGE_BIG, type Region } from '../image.ts';
 import { byValue } from '../zones/regions.ts';
-import type { KnownPlaces } from './regions.ts';
+import type { KnownPlaces } from './name-regions.ts';
 
 export function addressLayout(
   program: ElfFile | undefined,

@@ -11,7 +11,9 @@ import { type Assumption, endOf, type Module, PAGE, type Region, type RegionKind
 import type { MemoryStretch } from '../sources/stretch-memory.ts';
 import type { HereFile, HereFiles } from './files.ts';
 import type { MappedFile } from './mapped-files.ts';
+import { type KnownPlaces, nameRegions } from './name-regions.ts';
 import type { OpenElfCore } from './open-core.ts';
+import { corePieces, type Piece } from './pieces.ts';
 import { VSYSCALL } from './possible.ts';
 
 export interface CoreRegions {
@@ -20,34 +22,10 @@ export interface CoreRegions {
   readonly stretches: readonly MemoryStretch[];
   readonly refusals: readonly Reason[];
   readonly assumptions: readonly Assumption[];
-  /** Bytes that came from files. */
-  readonly fromFiles: number;
-}
-
-/** What is known before: where the stack begins and the vdso is; 0n where that is not known. */
-export interface KnownPlaces {
-  readonly startStack: bigint;
-  readonly brk: bigint;
-  readonly vdso: bigint;
-}
-
-/** A part of a core's segment that lies in one file, or in none. */
-interface Piece {
-  readonly start: bigint;
-  readonly size: number;
-  /** PF_*; undefined where the core has no such segment. */
-  readonly flags: number | undefined;
-  /** Bytes from the start that are in the core. */
-  readonly present: number;
-  readonly fill: (offset: number, into: Uint8Array) => void;
-  readonly file: MappedFile | undefined;
 }
 
 /** 16 bytes on the stack. */
 const AT_RANDOM = 25;
-/** The kernel maps at most this much for its data, right before the vdso. */
-const VVAR_PAGES = 16;
-
 export function coreRegions(
   open: OpenElfCore,
   mapped: readonly MappedFile[],
@@ -55,9 +33,6 @@ export function coreRegions(
   files: HereFiles,
   places: KnownPlaces,
 ): CoreRegions {
-  const pieces = [...segmentPieces(open, mapped), ...filePieces(open, mapped)].sort((a, b) =>
-    a.start < b.start ? -1 : 1,
-  );
   const inodes = inodesOf(mapped);
   const regions: Region[] = [];
   const stretches: MemoryStretch[] = [];
@@ -65,9 +40,8 @@ export function coreRegions(
   const assumptions: Assumption[] = [];
   const told = new Set<string>();
   const leavesUntouched = open.writer === 'kernel' && hasPrivateMemory(open);
-  let fromFiles = 0;
   let untouched = 0;
-  for (const piece of pieces) {
+  for (const piece of corePieces(open, mapped)) {
     const region = regionOf(piece, modules, files, places, inodes);
     regions.push(region);
     if (piece.present > 0)
@@ -82,9 +56,7 @@ export function coreRegions(
     const reason = missingReason(piece, region, here, files, modules, open);
     if (reason !== undefined) refusals.push(reason);
     if (reason !== undefined || piece.file === undefined || here === undefined) continue;
-    const stretch = fromFile(region, piece, here);
-    stretches.push(stretch);
-    fromFiles += stretch.stored;
+    stretches.push(fromFile(region, piece, here));
     if (piece.flags === undefined && !modules.some(module => contains(module, region))) {
       assumptions.push({ what: `how ${piece.file.path} was mapped`, assumed: 'private and read-only' });
     }
@@ -97,7 +69,7 @@ export function coreRegions(
     const what = `what was in ${untouched} bytes of memory that are not in the core (MADV_DONTDUMP, or never touched)`;
     assumptions.push({ what, assumed: 'zero' });
   }
-  return { regions: named(regions, places), stretches, refusals, assumptions, fromFiles };
+  return { regions: nameRegions(regions, places), stretches, refusals, assumptions };
 }
 
 /** The kernel leaves out memory that was never touched; all private memory, where coredump_filter says so. */
@@ -107,68 +79,6 @@ const hasPrivateMemory = ({ core, auxv }: OpenElfCore): boolean => {
     ({ address, contents }) => address <= onStack && onStack < address + BigInt(contents.size),
   );
 };
-
-/** Segments of the core, cut where mapped files begin and end. */
-function segmentPieces({ core }: OpenElfCore, mapped: readonly MappedFile[]): Piece[] {
-  let first = 0;
-  return core.memory.flatMap(({ address, size, flags, contents }) => {
-    const end = address + BigInt(size);
-    while ((mapped[first]?.end ?? end) <= address) first++;
-    const within: MappedFile[] = [];
-    for (let i = first; ; i++) {
-      const file = mapped[i];
-      if (file === undefined || file.start >= end) break;
-      within.push(file);
-    }
-    const cuts = [...within.flatMap(file => [file.start, file.end]), end]
-      .filter(cut => cut > address && cut <= end)
-      .sort((a, b) => (a < b ? -1 : 1));
-    const pieces: Piece[] = [];
-    let start = address;
-    for (const cut of cuts) {
-      if (cut === start) continue;
-      const into = Number(start - address);
-      const length = Number(cut - start);
-      const from = start;
-      pieces.push({
-        start: from,
-        size: length,
-        flags,
-        present: Math.max(0, Math.min(length, contents.size - into)),
-        fill: (offset, bytes) => bytes.set(contents.read(into + offset, bytes.length)),
-        file: within.find(file => file.start <= from && from < file.end),
-      });
-      start = cut;
-    }
-    return pieces;
-  });
-}
-
-/** What of the mapped files no segment of the core covers. */
-function filePieces({ core }: OpenElfCore, mapped: readonly MappedFile[]): Piece[] {
-  const pieces: Piece[] = [];
-  let first = 0;
-  for (const file of mapped) {
-    let start = file.start;
-    for (; first < core.memory.length; first++) {
-      const segment = core.memory[first];
-      if (segment === undefined || segment.address + BigInt(segment.size) > start) break;
-    }
-    const add = (end: bigint): void => {
-      if (end > start) {
-        pieces.push({ start, size: Number(end - start), flags: undefined, present: 0, fill: () => {}, file });
-      }
-    };
-    for (let i = first; i < core.memory.length; i++) {
-      const { address = file.end, size = 0 } = core.memory[i] ?? {};
-      if (address >= file.end) break;
-      add(address);
-      start = address + BigInt(size);
-    }
-    add(file.end);
-  }
-  return pieces;
-}
 
 function regionOf(
   piece: Piece,
@@ -310,37 +220,4 @@ function fromFile(region: Region, { present, size }: Piece, { source }: HereFile
     stored: Math.max(0, Math.min(size - present, source.size - offset)),
     fill: (into, bytes) => bytes.set(source.read(offset + into, bytes.length)),
   };
-}
-
-/** Stack, heap and what the kernel maps before its vdso, by their places. */
-function named(regions: readonly Region[], { startStack, brk, vdso }: KnownPlaces): Region[] {
-  const holds = ({ start, size }: Region, address: bigint): boolean =>
-    address !== 0n && start <= address && address < endOf({ start, size });
-  const isVvar = vvarBefore(regions, vdso);
-  return regions.map(region => {
-    if (region.kind === 'vdso') return { ...region, name: '[vdso]' };
-    if (isVvar.has(region)) return { ...region, kind: 'vvar', name: '[vvar]' };
-    if (region.kind !== 'anonymous') return region;
-    if (holds(region, startStack))
-      return { ...region, kind: 'stack', name: '[stack]', flags: new Set(['gd']) };
-    // The break may stand at the end of its last page.
-    if (region.write && brk !== 0n && holds(region, brk - 1n))
-      return { ...region, kind: 'heap', name: '[heap]' };
-    return region;
-  });
-}
-
-/** Read-only, without a file, and one after the other up to the vdso. */
-function vvarBefore(regions: readonly Region[], vdso: bigint): Set<Region> {
-  const found = new Set<Region>();
-  const index = regions.findIndex(({ kind }) => kind === 'vdso');
-  let end = regions[index]?.start ?? vdso;
-  for (let i = index - 1; i >= 0; i--) {
-    const region = regions[i];
-    if (region === undefined || endOf(region) !== end || region.kind !== 'anonymous') break;
-    if (!region.read || region.write || region.execute || region.size > VVAR_PAGES * PAGE) break;
-    found.add(region);
-    end = region.start;
-  }
-  return found;
 }
