@@ -189,10 +189,19 @@ export function capture(tracee: Tracee, options: CaptureOptions): Captured {
   };
   const release = (): void => {
     memory.close();
-    if (remotes.some(({ wasStopped }) => wasStopped)) process.kill(pid, 'SIGSTOP');
+    if (remotes.some(({ wasStopped }) => wasStopped)) stopAgain(pid);
     for (const file of descriptors.files) if (file.what.type === 'memory') file.what.contents.close();
   };
   return { image, release };
+}
+
+/** As somebody else has asked for meanwhile. */
+function stopAgain(pid: number): void {
+  try {
+    process.kill(pid, 'SIGSTOP');
+  } catch {
+    // killed meanwhile
+  }
 }
 
 /** Also where the process ended meanwhile, or something of it is out of order. */

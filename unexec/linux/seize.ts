@@ -3,12 +3,14 @@
  *
  * @module
  */
+import { UnexecError } from '../errors.ts';
 import { ERRNO } from './errno.ts';
 import { ptrace } from './libc.ts';
 import { notPermitted } from './may-trace.ts';
 import { readProcNumbers, readStatus, threadState } from './proc.ts';
 import { must, PTRACE, PTRACE_O } from './ptrace.ts';
 import { Tracee } from './tracee.ts';
+import { leaveStopsUnheard } from './unheard-stops.ts';
 
 const OPTIONS =
   PTRACE_O.TRACESYSGOOD |
@@ -39,6 +41,7 @@ export function seizeChild(pid: number, signal: AbortSignal | undefined): Tracee
  * @throws UnexecError as `notPermitted`; `PROCESS_GONE`
  */
 export function seizeProcess(pid: number, tracee: Tracee): void {
+  leaveStopsUnheard();
   const seen = new Set<number>();
   for (;;) {
     const fresh = readProcNumbers(`/proc/${pid}/task`).filter(tid => !seen.has(tid));
@@ -63,9 +66,19 @@ function seizeThread(tracee: Tracee, tid: number): void {
   tracee.add(tid);
 }
 
-/** A new thread of one that is traced is traced already. */
+/** A new thread of one that is traced is traced already. One that has ended is nobody's. */
 function isOurs(tracee: Tracee, tid: number): boolean {
   const [first] = tracee.threads.keys();
-  const tracer = (id: number): string | undefined => readStatus(tracee.pid, id).get('TracerPid');
-  return first !== undefined && tracer(tid) !== '0' && tracer(tid) === tracer(first);
+  if (first === undefined) return false;
+  const tracer = tracerOf(tracee.pid, tid);
+  return tracer !== undefined && tracer !== '0' && tracer === tracerOf(tracee.pid, first);
+}
+
+function tracerOf(pid: number, tid: number): string | undefined {
+  try {
+    return readStatus(pid, tid).get('TracerPid');
+  } catch (error) {
+    if (error instanceof UnexecError && error.code === 'PROCESS_GONE') return undefined;
+    throw error;
+  }
 }

@@ -44,8 +44,14 @@ export async function attachedProcess(
     tracee.ignoreAbort();
     // A thread that does not stop cannot be let go now; the kernel does that when we end.
     await tracee.stopAll(() => true).catch(() => {});
-    undoInterruption(tracee);
-    tracee.detach();
+    try {
+      undoInterruption(tracee);
+    } catch (error) {
+      // Killed meanwhile: what led here says more.
+      if (!(error instanceof UnexecError && error.code === 'PROCESS_GONE')) throw error;
+    } finally {
+      tracee.detach();
+    }
   };
   try {
     say('running');

@@ -79,11 +79,14 @@ class Copier {
     return stretches;
   }
 
-  /** What of the chunk is not zero. A chunk that is mostly so is kept as it is, and another one takes its place. */
+  /**
+   * What of the chunk is not zero. A whole one that mostly is so is kept as it is, and another one takes its place: no
+   * copy takes more than what `mostBytes` counts.
+   */
   #keep(chunk: Buffer): { readonly at: number; readonly bytes: Uint8Array }[] {
     const ranges = nonZeroPages(chunk);
     const kept = ranges.reduce((sum, { count }) => sum + count * PAGE, 0);
-    const inPlace = kept * 2 > CHUNK;
+    const inPlace = chunk.length === CHUNK && kept * 2 > CHUNK;
     this.bytes += inPlace ? CHUNK : kept;
     if (inPlace) this.#chunk = Buffer.allocUnsafeSlow(CHUNK);
     return ranges.map(({ first, count }) => {
