@@ -34,3 +34,6 @@ export function splitWords(text: string): string[] {
   if (word !== undefined) words.push(word);
   return words;
 }
+
+/** Digits are the number of a process; a program or file of such a name is given by its path. */
+export const isPid = (word: string): boolean => /^[1-9]\d{0,9}$/.test(word);

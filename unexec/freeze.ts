@@ -250,7 +250,7 @@ export async function freeze(
       steps: written.steps,
     };
   } catch (error) {
-    throw file.explain(error);
+    throw file.explain(source?.explain?.(error) ?? error);
   } finally {
     await source?.release();
     await file.abandon();

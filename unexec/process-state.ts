@@ -28,9 +28,31 @@ export function decodeState(bytes: Uint8Array, memory: MemoryReader): ProcessIma
   const body = bytes.subarray(HASH_SIZE);
   const hash = createHash('sha256').update(body).digest();
   if (!hash.equals(bytes.subarray(0, HASH_SIZE))) return undefined;
-  // What hash and version vouch for has the shape that encodeState gave it.
-  const { version, state }: Encoding = JSON.parse(Buffer.from(body).toString(), decodeValue);
-  return version === VERSION ? { ...state, files: state.files.map(withReader), memory } : undefined;
+  try {
+    // Hash and version tell damage from what encodeState wrote. A forger can make both: see `forgedState`.
+    const { version, state }: Encoding = JSON.parse(Buffer.from(body).toString(), decodeValue);
+    return version === VERSION ? { ...state, files: state.files.map(withReader), memory } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * What an error says that came up with a decoded state: those of the engine (TypeError, RangeError, …) mean that the state is
+ * of another shape than encodeState gives it. To check each of its hundreds of fields would say no more.
+ */
+export function forgedState(path: string, error: unknown): unknown {
+  const isEngines = error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError;
+  if (!isEngines) return error;
+  return new UnexecError(
+    'CORE_STATE_MALFORMED',
+    `${path}: what its note says of the process makes no sense (${error.message})`,
+    {
+      path,
+      hint: 'take the core again; without its note of unexec it is frozen as any core is',
+      cause: error,
+    },
+  );
 }
 
 interface Encoding {

@@ -16,6 +16,7 @@ import {
 import { type Context, printJson, printLines, progressLine, stdoutStyle } from '../context.ts';
 import { renderDiff } from '../diff/report-text.ts';
 import { EXIT, EXIT_MEANINGS } from '../exit-codes.ts';
+import { isPid } from '../words.ts';
 
 export interface DiffRequest {
   readonly type: 'diff';
@@ -59,8 +60,8 @@ export function parseDiff(words: readonly string[]): DiffRequest | Text {
   return { type: 'diff', a: sourceOf(a), b: sourceOf(b) };
 }
 
-/** Digits are the number of a process; a file of such a name is written `./123`. */
-const sourceOf = (word: string): DiffSource => (/^\d{1,9}$/.test(word) ? { pid: Number(word) } : word);
+/** A file of such a name is written `./123`. */
+const sourceOf = (word: string): DiffSource => (isPid(word) ? { pid: Number(word) } : word);
 
 const DIFF_EXITS: ReadonlySet<number | string> = new Set([
   EXIT.OK,

@@ -27,6 +27,7 @@ import { type Chosen, checkStyle, freezeOptions, NOT_AS_CORE, STARTING_ONLY } fr
 import { renderPlan, renderSummary, reportJson } from '../freeze/report.ts';
 import { renderRestart, renderRestartDetails, restartJson } from '../freeze/restart-report.ts';
 import { renderShared, renderSharedDetails, sharedJson } from '../freeze/shared-report.ts';
+import { isPid } from '../words.ts';
 import { COMMANDS } from './index.ts';
 
 export interface FreezeRequest {
@@ -119,7 +120,7 @@ export function parseFreeze(
   if (as === 'core') checkCore(met);
   const target = parser.args.at(-1) ?? '';
   const program = pid === undefined ? (parser.args[0] ?? '') : String(pid);
-  if (style === 'resume' && PID.test(program)) {
+  if (style === 'resume' && isPid(program)) {
     checkRunning(met, args);
     const type = as === 'core' ? 'core' : 'freeze';
     return { type, from: { pid: Number(program) }, target, options };
@@ -132,9 +133,6 @@ export function parseFreeze(
     ? { type: as === 'core' ? 'core' : 'freeze', from: program, target, options: { ...options, args } }
     : { type: 'restart', source: program, target, options: { ...options, args } };
 }
-
-/** A program with such a name is given by its path. */
-const PID = /^[1-9]\d{0,9}$/;
 
 function checkCore(met: ReadonlySet<string>): void {
   const flag = NOT_AS_CORE.find(flag => met.has(flag));

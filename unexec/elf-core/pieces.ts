@@ -40,18 +40,20 @@ function segmentPieces({ core }: OpenElfCore, mapped: readonly MappedFile[]): Pi
       .sort((a, b) => (a < b ? -1 : 1));
     const pieces: Piece[] = [];
     let start = address;
+    let next = 0;
     for (const cut of cuts) {
       if (cut === start) continue;
       const into = Number(start - address);
       const length = Number(cut - start);
-      const from = start;
+      while ((within[next]?.end ?? end) <= start && next < within.length) next++;
+      const file = within[next];
       pieces.push({
-        start: from,
+        start,
         size: length,
         flags,
         present: Math.max(0, Math.min(length, contents.size - into)),
         fill: (offset, bytes) => bytes.set(contents.read(into + offset, bytes.length)),
-        file: within.find(file => file.start <= from && from < file.end),
+        file: file !== undefined && file.start <= start ? file : undefined,
       });
       start = cut;
     }

@@ -29,7 +29,7 @@ import {
 import { refuseRegions } from '../linux/regions.ts';
 import { ARCH, cpuFeatures } from '../linux/this-machine.ts';
 import { NOTE } from '../manifest.ts';
-import { decodeState } from '../process-state.ts';
+import { decodeState, forgedState } from '../process-state.ts';
 import { findZones, type MallocZone, refineRegionKinds } from '../zones.ts';
 import type { Opening, Source } from './source.ts';
 
@@ -80,6 +80,7 @@ export async function elfCore(path: string, { options, say }: Opening): Promise<
         return undefined;
       },
       release,
+      ...(state === undefined ? {} : { explain: (error: unknown) => forgedState(path, error) }),
     };
   } catch (error) {
     await release();

@@ -27,6 +27,8 @@ export interface Source {
    * we found goes on.
    */
   release(): Promise<void>;
+  /** An error that came up with the image, in the words of the source. */
+  explain?(error: unknown): unknown;
 }
 
 /** A process that runs already. */

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -128,6 +129,25 @@ test('of a core whose own note is damaged, what everybody’s cores say is used,
   const { stdout, status } = await run(image);
   t.is(status, 3);
   t.is(stdout, written().split('\n').slice(1).join('\n'));
+});
+
+test('a core whose own note was forged, hash and all, is refused by name', async t => {
+  const { ours } = await bothCores(compileFixture('cores/threads.c'));
+  const bytes = readFileSync(ours);
+  const body = bytes.indexOf('{"version"');
+  const hash = body - 32;
+  const size = bytes.readUInt32LE(hash - 8 - 12 + 4) - 32; // n_descsz, before the owner
+  for (const key of ['"signals"', '"threads"', '"regions"', '"origin"']) {
+    const forged = Buffer.from(bytes);
+    forged.writeUInt8(0x5a, forged.indexOf(key, body) + 1);
+    createHash('sha256')
+      .update(forged.subarray(body, body + size))
+      .digest()
+      .copy(forged, hash);
+    const path = freshPath();
+    writeFileSync(path, forged);
+    await t.throwsAsync(() => freeze(path, freshPath()), { code: 'CORE_STATE_MALFORMED' }, key);
+  }
 });
 
 test('a program that is started leaves a core where it stops itself', async t => {
