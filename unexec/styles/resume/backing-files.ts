@@ -11,7 +11,8 @@ import type { Mapping } from './mappings.ts';
 import { AT_FDCWD, NR, STAT } from './system-calls.ts';
 import { requireUnchanged } from './unchanged-file.ts';
 
-const O_RDONLY_CLOEXEC = 0o2000000;
+/** O_RDONLY, O_CLOEXEC, and O_NONBLOCK: a pipe of that name would have us wait, with all signals blocked. */
+const OPEN_FLAGS = 0o2004000;
 
 /** Memory for what is asked of one file after the other. */
 interface Found {
@@ -57,7 +58,7 @@ function openFile(program: RestoreProgram, { path, leastSize, knownBy }: Backing
   program.syscall(
     `open ${path}, which has pages of the image`,
     NR.openat,
-    [AT_FDCWD, program.string(path), O_RDONLY_CLOEXEC, 0],
+    [AT_FDCWD, program.string(path), OPEN_FLAGS, 0],
     { into: fd },
   );
   program.syscall(`look at ${path}`, NR.fstat, [fd, stat]);

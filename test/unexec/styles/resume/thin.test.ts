@@ -1,4 +1,5 @@
 /** `--thin`: pages that are still those of mapped files are left there, and these must be as they were. */
+import { execFileSync } from 'node:child_process';
 import {
   appendFileSync,
   copyFileSync,
@@ -131,6 +132,26 @@ test(
   refuses,
   ({ program }) => truncateSync(program, 5000),
   'program',
+  /its size differs/,
+);
+test(
+  'a pipe has the name of the program',
+  refuses,
+  ({ program }) => {
+    unlinkSync(program);
+    execFileSync('mkfifo', [program]);
+  },
+  'program',
+  /build-id of \S+: ESPIPE/,
+);
+test(
+  'a pipe has the name of a mapped file',
+  refuses,
+  ({ data }) => {
+    unlinkSync(data);
+    execFileSync('mkfifo', [data]);
+  },
+  'data',
   /its size differs/,
 );
 test(
