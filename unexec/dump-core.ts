@@ -7,7 +7,7 @@
 import { NOTHING_LEFT } from './file-pages.ts';
 import type { FreezeOptions, FreezePhase } from './freeze.ts';
 import { parseFreezePoint } from './freeze-point.ts';
-import { availableMemory } from './linux/available-memory.ts';
+import { memoryForCopy } from './linux/available-memory.ts';
 import { openSource } from './sources/open-source.ts';
 import type { FrozenFrom, Source } from './sources/source.ts';
 import { storeCore, verifyCore } from './styles/core.ts';
@@ -50,8 +50,6 @@ export interface CoreReport {
   readonly milliseconds: { readonly stopped: number; readonly total: number };
 }
 
-/** A share of the memory that is available. */
-const COPY_SHARE = 0.5;
 /** A core is no program; it holds the memory of one. */
 const MODE = 0o600;
 
@@ -74,7 +72,7 @@ export async function dumpCore(
   try {
     source = await openSource(from, { options, point, say });
     const { image, reached, stoppedAt } = source;
-    const limit = options.copyLimit ?? availableMemory() * COPY_SHARE;
+    const limit = options.copyLimit ?? memoryForCopy();
     const copy = source.goesOn ? copyFirst(image, NOTHING_LEFT, limit) : undefined;
     let pid = copy && source.letGo();
     let releasedAt = performance.now();

@@ -9,7 +9,7 @@ import { UnexecError } from './errors.ts';
 import { NOTHING_LEFT } from './file-pages.ts';
 import { type FreezePoint, parseFreezePoint } from './freeze-point.ts';
 import type { Assumption, CpuRestriction, ProcessImage } from './image.ts';
-import { availableMemory } from './linux/available-memory.ts';
+import { memoryForCopy } from './linux/available-memory.ts';
 import { normalStart } from './normal-start.ts';
 import { freezeTime, reproducibleImage } from './reproducible.ts';
 import type { Step } from './restorer/steps.ts';
@@ -189,7 +189,7 @@ export async function freeze(
     refuse(image, cwd);
 
     // A process that somebody waits for goes on as soon as its contents are copied, where there is memory for that.
-    const limit = options.copyLimit ?? availableMemory() * COPY_SHARE;
+    const limit = options.copyLimit ?? memoryForCopy();
     const left = options.thin === true ? filePagesOf(image) : NOTHING_LEFT;
     const copy = source.goesOn ? copyFirst(image, left, limit) : undefined;
     let pid = copy && source.letGo();
@@ -275,9 +275,6 @@ const progressOf =
     signal?.throwIfAborted();
     onProgress?.(done, total);
   };
-
-/** Of the memory that is available, what a copy may take. */
-const COPY_SHARE = 0.5;
 
 const TRAINING_MILLISECONDS = 10_000;
 

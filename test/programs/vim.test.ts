@@ -2,11 +2,22 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { sandbox } from '../support/sandbox.ts';
-import { freezeOnTerminal, onTerminal } from '../support/terminal.ts';
+import { freezeOnTerminal, onTerminal, type TerminalStep } from '../support/terminal.ts';
 
 const directory = sandbox('vim');
 const ENV = ['TERM=xterm', 'HOME=/nonexistent'];
 const LINES = Array.from({ length: 200 }, (_, i) => `line ${i + 1}\n`).join('');
+
+/**
+ * It has its window's size and has drawn. Keys that vim has read when it is told of a size stay in its buffer until the
+ * next key, in any of its lives.
+ */
+const drawn = (line: string): TerminalStep[] => [
+  ['pause', 0.3],
+  ['send', '\x0c'],
+  ['expect', line],
+  ['pause', 0.2],
+];
 
 let count = 0;
 
@@ -34,6 +45,7 @@ test.serial('vim is frozen with a file that it has changed, and writes it in its
     [path],
     [
       ['modes', null],
+      ...drawn('added'),
       ['send', 'o'],
       ['expect', 'INSERT'],
       ['pause', 0.3],
@@ -45,7 +57,7 @@ test.serial('vim is frozen with a file that it has changed, and writes it in its
       ['send', 'u'],
       ['send', '1Gyyp'],
       ['resize', [30, 100]],
-      ['pause', 0.3], // it draws anew
+      ...drawn('line 25'),
       ['send', ':echo &lines &columns\r'],
       ['expect', '30 100'],
       ['send', ':wq\r'],
@@ -67,6 +79,7 @@ test.serial(
       const life = await onTerminal(
         [path],
         [
+          ...drawn('added'),
           ['send', `o${word} life\x1b`],
           ['expect', `${word} life`],
           ['send', `:w! ${file}.${word}\r`],
@@ -86,6 +99,7 @@ test.serial('vim runs a command, its own script and python in its second life', 
   const life = await onTerminal(
     [path],
     [
+      ...drawn('added'),
       ['send', ":call setline(1, system('echo a child')[:-2])\r"],
       ['send', ":py3 import vim; vim.current.buffer[1] = 'python ' + str(6 * 7)\r"],
       ['send', `:w! ${file}.out\r`],

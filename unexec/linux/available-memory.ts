@@ -46,3 +46,6 @@ function readFile(path: string): string | undefined {
     return undefined;
   }
 }
+
+/** Bytes that the copy of a process may take, which others wait for to go on: half of what is available. */
+export const memoryForCopy = (): number => availableMemory() / 2;

@@ -10,6 +10,7 @@
 import type { CompressedBlock } from '../../compressed-memory.ts';
 import type { Left } from '../../file-pages.ts';
 import type { ProcessImage, Region } from '../../image.ts';
+import { O } from '../../linux/open-flags.ts';
 import { RestoreProgram } from '../../restorer/program.ts';
 import type { Slot } from '../../restorer/steps.ts';
 import type { TouchedPages } from '../../touched-pages.ts';
@@ -217,7 +218,9 @@ function makeObjects(
   for (const region of image.regions) {
     if (isPrivate(region) || objects.has(objectKey(region))) continue;
     const slot = program.slot();
-    const flags = region.flags.has('mw') || region.write ? O_RDWR_CLOEXEC : O_RDONLY_CLOEXEC;
+    const access = region.flags.has('mw') || region.write ? O_RDWR_CLOEXEC : O_RDONLY_CLOEXEC;
+    // A pipe of that name would have us wait, with all signals blocked.
+    const flags = access | O.NONBLOCK;
     program.syscall(
       `open ${region.name} to map it`,
       NR.openat,
