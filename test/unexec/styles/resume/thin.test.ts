@@ -76,7 +76,9 @@ test('what is in which file is in the manifest, and inspect tells it', async t =
   const byPath = new Map(unexec.files.map(file => [file.path, file]));
   t.regex(byPath.get(program)?.buildId ?? '', /^[0-9a-f]{40}$/);
   t.is(byPath.get(data)?.buildId, null);
-  t.is(byPath.get(data)?.changed, statSync(data).mtime.toISOString());
+  // Cut off to milliseconds; the Date of statSync() is rounded.
+  const changed = new Date(Number(statSync(data, { bigint: true }).mtimeNs / 1_000_000n));
+  t.is(byPath.get(data)?.changed, changed.toISOString());
   const big = unexec.regions.filter(({ name, protection }) => name === data && protection.endsWith('p'));
   t.is(
     big.reduce((sum, { sharedWithFile }) => sum + sharedWithFile, 0),
