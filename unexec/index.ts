@@ -13,7 +13,8 @@
  * }
  * ```
  *
- * To run a program and freeze it takes Linux on x86-64: `freeze`, `freezeLibrary` and `restart` trace with ptrace(2), which belongs
+ * To run a program and freeze it takes Linux on x86-64, or for `freeze` and `dumpCore` on aarch64. They, `freezeLibrary`
+ * and `restart` trace with ptrace(2), which belongs
  * to a thread: call them on the main thread, one at a time. `prepare`, `verifyFile` and `restart` of a core work
  * anywhere.
  *
