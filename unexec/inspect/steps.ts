@@ -7,9 +7,9 @@ import { contentsSize, readContents } from '../../formats/contents.ts';
 import { atAddress, type ElfFile, EM, findSection } from '../../formats/elf/index.ts';
 import { FormatError, hex } from '../../formats/errors.ts';
 import { type Value, viewOf } from '../../formats/struct.ts';
+import { nameOfCall } from '../linux/system-calls.ts';
 import type { Arch } from '../machine-state.ts';
 import { OP, SLOT, step } from '../restorer/steps.ts';
-import { nameOfCall } from '../restorer/system-calls.ts';
 import type { InspectedStep } from './model.ts';
 
 const OPS: readonly string[] = Object.keys(OP);

@@ -6,9 +6,9 @@
  */
 import { readlinkSync } from 'node:fs';
 import { viewOf } from '../../formats/struct.ts';
-import type { SystemCall } from '../restorer/system-calls.ts';
 import type { ProcessMemory } from './memory.ts';
 import { readProc, readProcNumbers, threadState } from './proc.ts';
+import type { SystemCall } from './system-calls.ts';
 
 const POLLIN = 1;
 const EPOLLIN = 1;

@@ -11,8 +11,8 @@ import { readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { default as Koffi, LibraryHandle } from 'koffi';
 import { UnexecError } from '../errors.ts';
-import { numberOf, type SystemCall } from '../restorer/system-calls.ts';
 import { errnoName } from './errno.ts';
+import { numberOf, type SystemCall } from './system-calls.ts';
 import { ARCH } from './this-machine.ts';
 
 interface Libc {

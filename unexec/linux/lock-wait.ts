@@ -14,9 +14,9 @@ import {
   stackPointer,
   type X86State,
 } from '../image.ts';
-import { numberOf } from '../restorer/system-calls.ts';
 import { isMutexOfTid } from '../word-search.ts';
 import type { ProcessMemory } from './memory.ts';
+import { numberOf } from './system-calls.ts';
 
 /** The frames of pthread_mutex_lock and of what it calls to wait. */
 const FRAMES_SIZE = 256;

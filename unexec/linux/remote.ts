@@ -10,12 +10,12 @@
  */
 import { UnexecError } from '../errors.ts';
 import type { MachineState } from '../machine-state.ts';
-import { numberOf, type SystemCall } from '../restorer/system-calls.ts';
 import type { RegisterFile } from './arch/register-file.ts';
 import { ARCHITECTURE } from './arch.ts';
 import { ptrace, waitpid } from './libc.ts';
 import { getSignalMask, must, PTRACE, setSignalMask } from './ptrace.ts';
 import { decodeStop, SIGNAL, type Stop } from './stop.ts';
+import { numberOf, type SystemCall } from './system-calls.ts';
 import { ARCH } from './this-machine.ts';
 import type { WayBack } from './way-back.ts';
 

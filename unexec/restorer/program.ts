@@ -7,6 +7,7 @@
 
 import { UnexecError } from '../errors.ts';
 import { ERRNO } from '../linux/errno.ts';
+import type { SystemCall } from '../linux/system-calls.ts';
 import type { Arch } from '../machine-state.ts';
 import {
   type DataRef,
@@ -20,7 +21,6 @@ import {
   type StepArgument,
   step as stepStruct,
 } from './steps.ts';
-import type { SystemCall } from './system-calls.ts';
 
 /** Options of a step. */
 export interface StepOptions {

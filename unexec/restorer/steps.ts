@@ -6,8 +6,8 @@
  * @module
  */
 import { array, struct, u16, u64 } from '../../formats/struct.ts';
+import { numberOf, type SystemCall } from '../linux/system-calls.ts';
 import type { Arch } from '../machine-state.ts';
-import { numberOf, type SystemCall } from './system-calls.ts';
 
 /** Operations, in the order of the restorer's jump table. CPUID and XGETBV fail on aarch64. */
 export const OP = {

@@ -6,7 +6,7 @@
  */
 import { viewOf } from '../../formats/struct.ts';
 import type { ProcessMemory } from '../linux/memory.ts';
-import type { SystemCall } from '../restorer/system-calls.ts';
+import type { SystemCall } from '../linux/system-calls.ts';
 
 const VECTORS: ReadonlySet<string> = new Set<SystemCall>(['writev', 'pwritev', 'pwritev2']);
 const WRITES: ReadonlySet<string> = new Set<SystemCall>([

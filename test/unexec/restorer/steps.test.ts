@@ -1,6 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { viewOf } from '../../../formats/struct.ts';
+import { NR, numberOf } from '../../../unexec/linux/system-calls.ts';
 import {
   encodeSteps,
   OP,
@@ -10,7 +11,6 @@ import {
   type StepArgument,
   step as stepStruct,
 } from '../../../unexec/restorer/steps.ts';
-import { NR, numberOf } from '../../../unexec/restorer/system-calls.ts';
 
 const noRefs = (): bigint => {
   throw new Error('there is nothing to resolve');

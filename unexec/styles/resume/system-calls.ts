@@ -4,7 +4,7 @@
  *
  * @module
  */
-export { NR, type SystemCall } from '../../restorer/system-calls.ts';
+export { NR, type SystemCall } from '../../linux/system-calls.ts';
 
 /** Directory descriptor: paths are relative to the working directory (linux/fcntl.h). */
 export const AT_FDCWD = -100;

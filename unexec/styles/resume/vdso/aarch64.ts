@@ -10,10 +10,10 @@
  */
 import { viewOf } from '../../../../formats/struct.ts';
 import { PAGE, type ProcessImage, type Region, type Vdso } from '../../../image.ts';
+import { numberOf } from '../../../linux/system-calls.ts';
 import { HANDLER_OFFSET } from '../../../restorer/machine-code.ts';
 import type { RestoreProgram } from '../../../restorer/program.ts';
 import { LARGEST_RESULT, SLOT, type Slot, type StepArgument } from '../../../restorer/steps.ts';
-import { numberOf } from '../../../restorer/system-calls.ts';
 import { NR, type SystemCall } from '../system-calls.ts';
 import type { Window } from '../window.ts';
 

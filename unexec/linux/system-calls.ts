@@ -1,5 +1,5 @@
 /**
- * System calls by name. Restore programs use those of the generic set (openat, not open; dup3, not dup2),
+ * System calls by name, for restore programs and for calls made in a traced process. They use those of the generic set (openat, not open; dup3, not dup2),
  * which every architecture has; the number is chosen when the steps are encoded.
  * Facts: asm/unistd_64.h (x86-64) and asm-generic/unistd.h (aarch64) of Linux 6.1.
  *

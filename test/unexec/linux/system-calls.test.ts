@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import test from 'ava';
 import type { Arch } from '../../../unexec/image.ts';
-import { NR, nameOfCall, numberOf } from '../../../unexec/restorer/system-calls.ts';
+import { NR, nameOfCall, numberOf } from '../../../unexec/linux/system-calls.ts';
 
 /** What the C compiler of an architecture has from asm/unistd.h. */
 const headers: readonly [arch: Arch, compiler: string][] = [
