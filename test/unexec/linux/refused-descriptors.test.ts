@@ -1,30 +1,9 @@
 import test from 'ava';
-import { UnexecError } from '../../../unexec/errors.ts';
+import { reasonsFor, refusedFor } from '../../support/refused.ts';
 import { run } from '../../support/run.ts';
 import { freezeFixture } from '../../support/same-result.ts';
 
-/** The reasons for which a program with these descriptors is refused. */
-async function reasonsFor(...kinds: string[]) {
-  try {
-    await freezeFixture('files/refused.c', { args: kinds });
-  } catch (error) {
-    if (error instanceof UnexecError && error.code === 'CANNOT_BE_KEPT') return error.reasons;
-    throw error;
-  }
-  return [];
-}
-
-const refused = test.macro({
-  exec: async (t, kind: string, code: string, what: RegExp, remedy: RegExp) => {
-    const reasons = await reasonsFor(kind);
-    t.is(reasons.length, 1);
-    const [reason] = reasons;
-    t.is(reason?.code, code);
-    t.regex(reason?.what ?? '', what);
-    t.regex(reason?.remedy ?? '', remedy);
-  },
-  title: (_, kind, code) => `freeze refuses ${kind} as ${code}, by number and with a remedy`,
-});
+const refused = refusedFor('files/refused.c', 'by number and with a remedy');
 
 const DROP_3 = /--drop-fd 3$/;
 test(
@@ -62,7 +41,7 @@ test(
 );
 
 test('freeze tells all its reasons at once, with every number of a descriptor', async t => {
-  const reasons = await reasonsFor('tcp', 'fifo', 'netlink');
+  const reasons = await reasonsFor('files/refused.c', 'tcp', 'fifo', 'netlink');
   t.deepEqual(reasons.map(({ code }) => code).sort(), [
     'FD_CONNECTED_SOCKET',
     'FD_CONNECTED_SOCKET',

@@ -1,31 +1,9 @@
 import test from 'ava';
-import { type Reason, UnexecError } from '../../../unexec/errors.ts';
 import { refuseRegions } from '../../../unexec/linux/regions.ts';
-import { freezeFixture } from '../../support/same-result.ts';
+import { refusedFor } from '../../support/refused.ts';
 import { regionOf } from '../../support/synthetic-view.ts';
 
-/** The reasons for which a program with this state is refused. */
-async function reasonsFor(kind: string): Promise<readonly Reason[]> {
-  try {
-    await freezeFixture('state/refused.c', { args: [kind] });
-  } catch (error) {
-    if (error instanceof UnexecError && error.code === 'CANNOT_BE_KEPT') return error.reasons;
-    throw error;
-  }
-  return [];
-}
-
-const refused = test.macro({
-  exec: async (t, kind: string, code: string, what: RegExp, remedy: RegExp) => {
-    const reasons = await reasonsFor(kind);
-    t.is(reasons.length, 1);
-    const [reason] = reasons;
-    t.is(reason?.code, code);
-    t.regex(reason?.what ?? '', what);
-    t.regex(reason?.remedy ?? '', remedy);
-  },
-  title: (_, kind, code) => `freeze refuses ${kind} as ${code}, with a remedy`,
-});
+const refused = refusedFor('state/refused.c', 'with a remedy');
 
 test(refused, 'seccomp', 'SECCOMP', /^the process runs under a seccomp filter/, /sandbox/);
 test(refused, 'seccomp-thread', 'SECCOMP', /^thread \d+ runs under a seccomp filter/, /sandbox/);
